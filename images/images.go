@@ -1,0 +1,126 @@
+// Package images holds what cloudssh puts into containers: the programs it
+// carries for Linux (the agent and the sample web server) and the sample
+// service's image, put together without a Dockerfile or an engine.
+package images
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+)
+
+//go:embed all:bin
+var embedded embed.FS
+
+// Programs that Program knows.
+const (
+	Agent = "cloudssh-agent"
+	hello = "hello"
+)
+
+// sources are the folders of the programs, from the module's root.
+func sources() map[string]string {
+	return map[string]string{Agent: "cmd/cloudssh-agent", hello: "images/hello"}
+}
+
+// Program returns the static binary of a program for linux/arch, stamped with
+// version. A development build (one that knows its source folder) compiles it,
+// so that it is never stale; any other takes the embedded one, else the file
+// NAME-linux-ARCH or NAME beside the executable.
+func Program(ctx context.Context, name, arch, version string) ([]byte, error) {
+	if root, ok := sourceRoot(); ok {
+		return build(ctx, root, name, arch, version)
+	}
+	b, err := unpack(name, arch)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return b, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("locating the executable: %w", err)
+	}
+	candidates := []string{name + "-linux-" + arch}
+	if runtime.GOOS == "linux" && runtime.GOARCH == arch {
+		candidates = append(candidates, name)
+	}
+	for _, c := range candidates {
+		b, err := os.ReadFile(filepath.Join(filepath.Dir(exe), c)) //nolint:gosec // the folder of our own executable
+		if err == nil {
+			return b, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return nil, &missingError{name: name, arch: arch}
+}
+
+// missingError says that this build carries no such program.
+type missingError struct{ name, arch string }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("this build of cloudssh carries no %s for linux/%s", e.name, e.arch)
+}
+
+// Hints implements the hint convention of the command line.
+func (e *missingError) Hints() []string {
+	return []string{"use a release, or run `make build` in a checkout, which embeds it"}
+}
+
+func unpack(name, arch string) ([]byte, error) {
+	f, err := embedded.Open("bin/" + name + "-linux-" + arch + ".gz")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // an embedded file has nothing to lose
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading the embedded %s: %w", name, err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		return nil, fmt.Errorf("reading the embedded %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// sourceRoot is the module's root when this binary was built from a checkout
+// without -trimpath and the checkout is still there.
+func sourceRoot() (string, bool) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) {
+		return "", false
+	}
+	root := filepath.Dir(filepath.Dir(file))
+	_, err := os.Stat(filepath.Join(root, "go.mod"))
+	return root, err == nil
+}
+
+func build(ctx context.Context, root, name, arch, version string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "cloudssh-build-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	out := filepath.Join(dir, name)
+	//nolint:gosec // every argument is ours
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out,
+		"-ldflags", "-s -w -X main.version="+version, "./"+sources()[name])
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=-buildvcs=false")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("building %s for linux/%s: %w\n%s", name, arch, err, stderr.Bytes())
+	}
+	return os.ReadFile(out) //nolint:gosec // just written
+}
