@@ -1,0 +1,59 @@
+# cloudssh: `make demo` tries it, `make test` tests it, `make build` builds it.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+ARCH    ?= $(shell go env GOARCH)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: all build embed deps demo test lint fmt docs bench fuzz clean tools
+
+all: build
+
+## build: cloudssh and cloudssh-agent into bin/
+build: embed
+	$(GOBUILD) -o bin/cloudssh ./cmd/cloudssh
+	$(GOBUILD) -o bin/cloudssh-cf-plugin ./plugin/cf
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '$(LDFLAGS)' -o bin/cloudssh-agent ./cmd/cloudssh-agent
+
+# The programs that cloudssh carries into containers, gzipped.
+embed:
+	@for arch in $(ARCHES); do for program in cmd/cloudssh-agent images/hello; do \
+	  name=$$(basename $$program); out=images/bin/$$name-linux-$$arch; \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o $$out ./$$program && \
+	  gzip -9nf $$out || exit 1; done; done
+ARCHES ?= $(ARCH)
+
+## deps: what the demo and the end-to-end tests need from the distribution
+deps:
+	@./.ci/deps demo
+
+## demo: a shell in a twin of the sample service, on a Cloud Run of your own
+demo: deps build
+	@if [ -t 0 ] && [ -t 1 ]; then $(SUDO) bin/cloudssh demo; \
+	else $(SUDO) bin/cloudssh demo --exec 'uname -a; env | sort | head'; fi
+
+## test: every test, end to end included
+test:
+	@./.ci/deps test
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" go test -race -timeout 20m ./...
+
+## lint: what CI checks besides the tests
+lint:
+	@./.ci/lint
+
+## fmt: format the sources
+fmt:
+	go tool -modfile=tools/go.mod golangci-lint fmt
+
+## docs: regenerate docs/commands from the commands
+docs:
+	go test ./internal/cli -run TestDocs -update
+
+## bench: throughput and keystroke echo beside OpenSSH
+bench:
+	@./.ci/deps test
+	$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" go test ./bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+
+clean:
+	rm -rf bin dist images/bin/*.gz
