@@ -1,0 +1,29 @@
+// Package serving is everything between "a revision exists" and "a request reaches a container": it pulls images,
+// starts instances, probes them, admits requests to them, scales, shuts down and keeps the logs, as Cloud Run does.
+// It hides what an instance is; its callers know revisions and HTTP handlers. [Fleet] is the entry point.
+//
+// # Differences from the platform
+//
+// What Cloud Run does and this package does otherwise:
+//
+//   - CPU is never throttled: cpu_idle and startup_cpu_boost change nothing.
+//   - The only limit on instances is max_instance_count (100 when unset); it is never exceeded. An instance is added
+//     when requests wait and those that are starting would not take them: there is no CPU or concurrency target.
+//   - Session affinity is best effort on the platform and absent here.
+//   - Readiness probes are ignored. A failed liveness probe ends the instance, as on the platform; the next request
+//     starts another one.
+//   - An instance ends when any of its containers exits, sidecars included.
+//   - A memory volume is a tmpfs whose pages count against the container that wrote them when the runtime accounts
+//     for that. It cannot be mounted by sub_path. A DISK volume is a directory of this machine: size_limit is not enforced.
+//   - A Cloud Storage bucket is an empty directory at first, as is an NFS export: one for all instances of this
+//     emulator that name the same bucket or export, gone when the Fleet closes. mount_options are ignored.
+//   - A Cloud SQL volume is an empty directory without sockets.
+//   - A secret volume holds the values of the moment the instance starts: "latest" is not read anew.
+//   - X-Forwarded-Proto is "https", as on the platform, although the emulator's ingress speaks plain HTTP.
+//   - Requests and responses over HTTP/1 are limited to 32 MiB as on the platform; the limit on a response holds only
+//     when it has a Content-Length.
+//
+// What Cloud Run does not document, and this package decides: the request timeout starts when an instance takes the
+// request, not while it waits for one. When a service is deleted its instances get SIGTERM and 10 s; connections that are
+// still open then, WebSockets included, are cut with the instance.
+package serving
