@@ -1,0 +1,69 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"net/http"
+)
+
+// The paths an agent answers. Neither ends in "z": Cloud Run reserves some
+// such paths (/healthz among them) and answers them itself.
+const (
+	StreamPath = "/cloudssh/v1/stream" // the WebSocket upgrade
+	StatusPath = "/cloudssh/v1/status" // 200 and Status as JSON
+)
+
+// Subprotocol is the WebSocket subprotocol both ends insist on.
+const Subprotocol = "cs1.cloudssh"
+
+// Header fields of the upgrade request and of its answer.
+const (
+	VersionHeader  = "Cloudssh-Version"  // both ways: the build version
+	InstanceHeader = "Cloudssh-Instance" // answer: the instance's id, hex
+	HostKeyHeader  = "Cloudssh-Host-Key" // answer: the SSH host key, authorized_keys form
+)
+
+// An Endpoint says how to reach an agent.
+type Endpoint struct {
+	// URL is the base URL of the twin: https://NAME-NUMBER.REGION.run.app.
+	URL string
+	// Header makes the request headers of one dial. It is called for every
+	// dial because the ID token in them expires. May be nil.
+	Header func(context.Context) (http.Header, error)
+	// Version is the client's build version; an agent of another version
+	// refuses the connection (*VersionError).
+	Version string
+	// Client makes the upgrade request. Nil means a client of this package:
+	// HTTP/1.1, proxies from the environment, and localhost and *.localhost
+	// always on the loopback interface.
+	Client *http.Client
+}
+
+// Peer is what an agent says of itself in the answer to the upgrade, over TLS.
+type Peer struct {
+	Version  string // build version, equal to the client's
+	Instance string // id of the instance, hex
+	HostKey  string // SSH host key in authorized_keys form
+}
+
+// Status is the body of the answer at StatusPath.
+type Status struct {
+	Version  string `json:"version"`
+	Instance string `json:"instance"`
+}
+
+// A Conn is a byte stream to the peer. Its deadlines are those of a TCP
+// connection: passing one fails the call, never the connection.
+//
+// Read gives io.EOF when the peer closed the stream and a *BrokenError when
+// the connection was lost.
+type Conn struct {
+	*stream
+	peer Peer
+}
+
+var _ net.Conn = (*Conn)(nil)
+
+// Peer says who is at the other end. On the agent's side it is what the agent
+// itself told the client.
+func (c *Conn) Peer() Peer { return c.peer }
