@@ -40,6 +40,7 @@ require (
 
 require (
 	cloud.google.com/go v0.123.0 // indirect
+	code.cloudfoundry.org/cli v7.1.0+incompatible // indirect
 	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/atotto/clipboard v0.1.4 // indirect
 	github.com/aymanbagabas/go-osc52/v2 v2.0.1 // indirect
