@@ -118,6 +118,9 @@ func (l *link) readLoop() error {
 	buf := make([]byte, readLimit)
 	for {
 		msg, err := l.readMessage(buf)
+		if errors.Is(err, errTextMessage) || errors.Is(err, errLongFrame) {
+			return l.protocolError(err)
+		}
 		if err != nil {
 			return readError(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -114,6 +115,10 @@ func (l *Listener) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("the agent is version %s, the client %q", l.cfg.Version, client), http.StatusUpgradeRequired)
 		return
 	}
+	if !offers(r, Subprotocol) {
+		http.Error(w, "this is an agent of cloudssh; it speaks the WebSocket subprotocol "+Subprotocol, http.StatusBadRequest)
+		return
+	}
 	select {
 	case <-l.done:
 		http.Error(w, "the agent is shutting down", http.StatusServiceUnavailable)
@@ -134,6 +139,18 @@ func (l *Listener) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 	l.conns <- conn // never blocks: it has a slot
 	l.wait(conn)
+}
+
+// offers reports whether the client offers a WebSocket subprotocol.
+func offers(r *http.Request, subprotocol string) bool {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(name), subprotocol) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func refusal(code int) string {

@@ -1,0 +1,174 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const testVersion = "v1.2.3"
+
+func testConfig() ListenerConfig {
+	return ListenerConfig{Version: testVersion, Instance: "c0ffee", HostKey: "ssh-ed25519 AAAAC3Nz"}
+}
+
+// serve runs a listener behind a real HTTP server, over TLS or not.
+func serve(t testing.TB, secure bool) (*Listener, Endpoint) {
+	t.Helper()
+	l := NewListener(testConfig())
+	srv := httptest.NewUnstartedServer(l)
+	e := Endpoint{Version: testVersion}
+	if secure {
+		srv.StartTLS()
+		transport := newTransport()
+		transport.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
+		e.Client = &http.Client{Transport: transport}
+	} else {
+		srv.Start()
+	}
+	e.URL = srv.URL
+	t.Cleanup(func() {
+		l.Close()
+		srv.Close()
+	})
+	return l, e
+}
+
+// pair is a connected client and server end.
+func pair(t testing.TB, l *Listener, e Endpoint) (client *Conn, server net.Conn) {
+	t.Helper()
+	client, err := Dial(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+	})
+	return client, server
+}
+
+// A memNet is a network of net.Pipes, so that time in a synctest bubble can
+// pass while a connection waits.
+type memNet struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+
+	// lost is a black hole both ways: writes succeed and arrive nowhere.
+	lost atomic.Bool
+	// slow makes the network carry 1 KiB per second.
+	slow atomic.Bool
+
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func newMemNet() *memNet {
+	return &memNet{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (n *memNet) Accept() (net.Conn, error) {
+	select {
+	case c := <-n.conns:
+		return c, nil
+	case <-n.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (n *memNet) Close() error {
+	n.once.Do(func() { close(n.done) })
+	return nil
+}
+
+func (n *memNet) Addr() net.Addr { return addr("memory") }
+
+func (n *memNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	n.mu.Lock()
+	n.all = append(n.all, client)
+	n.mu.Unlock()
+	select {
+	case n.conns <- &lossy{server, n}:
+		return &lossy{client, n}, nil
+	case <-n.done:
+		return nil, errors.New("network closed")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// sever cuts all connections without a word of WebSocket.
+func (n *memNet) sever() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.all {
+		c.Close()
+	}
+}
+
+type lossy struct {
+	net.Conn
+	net *memNet
+}
+
+func (c *lossy) Write(p []byte) (int, error) {
+	if c.net.lost.Load() {
+		return len(p), nil
+	}
+	n := 0
+	for c.net.slow.Load() && len(p)-n > 1024 {
+		time.Sleep(time.Second)
+		m, err := c.Conn.Write(p[n : n+1024])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	m, err := c.Conn.Write(p[n:])
+	return n + m, err
+}
+
+// Close does not reach the other end of a lossy network either.
+func (c *lossy) Close() error {
+	if c.net.lost.Load() {
+		return c.Conn.SetDeadline(time.Now())
+	}
+	return c.Conn.Close()
+}
+
+// bubble is pair over a memNet, to be used inside synctest.Test.
+func bubble(t *testing.T) (n *memNet, client *Conn, server net.Conn) {
+	t.Helper()
+	n = newMemNet()
+	l := NewListener(testConfig())
+	srv := &http.Server{Handler: l, ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		srv.Serve(n)
+	}()
+	client, server = pair(t, l, Endpoint{
+		URL:     "http://twin.test",
+		Version: testVersion,
+		Client:  &http.Client{Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}},
+	})
+	t.Cleanup(func() {
+		n.sever()
+		l.Close()
+		srv.Close()
+		<-served
+	})
+	return n, client, server
+}
