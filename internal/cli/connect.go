@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/ui"
+)
+
+// connectOptions are the flags of a session.
+type connectOptions struct {
+	service  string
+	command  remoteCommand
+	exec     string
+	revision string
+
+	keep           bool
+	ttl, idle      time.Duration
+	reason         string
+	cpu, memory    string
+	serviceAccount string
+	setEnvVars     []string
+	env            map[string]string
+
+	tty, noTTY bool
+	escape     string
+}
+
+// newConnectCmd is the main job: a session in a twin.
+func newConnectCmd(a *app, use string) *cobra.Command {
+	o := &connectOptions{}
+	cmd := &cobra.Command{
+		Use:               use + " [--exec COMMAND | -- ARGV...]",
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			before, command, err := splitArgs(cmd, args, o.exec)
+			if err != nil {
+				return err
+			}
+			if len(before) > 1 {
+				return errTooMany(cmd, before)
+			}
+			if len(before) == 1 {
+				o.service = before[0]
+			}
+			o.command = command
+			if err := o.validate(); err != nil {
+				return err
+			}
+			return a.runConnect(cmd.Context(), o)
+		},
+	}
+	o.registerSession(cmd)
+	o.registerTwin(cmd)
+	return cmd
+}
+
+func (o *connectOptions) registerSession(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.exec, "exec", "", "run this command with the twin's shell and exit with its status")
+	f.BoolVarP(&o.tty, "tty", "t", false, "ask for a pseudo-terminal, even for a command")
+	f.BoolVarP(&o.noTTY, "no-tty", "T", false, "ask for no pseudo-terminal")
+	f.StringVarP(&o.escape, "escape-char", "e", "~", "escape character of the terminal, or none")
+	cmd.MarkFlagsMutuallyExclusive("tty", "no-tty")
+}
+
+func (o *connectOptions) registerTwin(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.revision, "revision", "", "clone this revision instead of the one that serves")
+	f.BoolVar(&o.keep, "keep", false, "leave the twin at the end, until its lease expires")
+	f.DurationVar(&o.ttl, "ttl", provision.DefaultTTL, "lease of the twin")
+	f.DurationVar(&o.idle, "idle-timeout", provision.DefaultIdleTimeout, "the twin's instance ends after this time without a session")
+	f.StringVar(&o.reason, "reason", "", "why; recorded on the twin")
+	f.StringVar(&o.cpu, "cpu", "", "CPU of the twin (default: the service's, at least 1)")
+	f.StringVar(&o.memory, "memory", "", "memory of the twin (default: the service's)")
+	f.StringArrayVar(&o.setEnvVars, "set-env-vars", nil, "KEY=VALUE[,KEY=VALUE...] to set in the twin beside the service's own; ^:^ first changes the comma to a colon")
+	f.StringVar(&o.serviceAccount, "service-account", "", "runtime service account of the twin (default: the service's)")
+}
+
+// validate refuses what can be refused before anything is created.
+func (o *connectOptions) validate() error {
+	if o.ttl <= 0 || o.ttl > 30*24*time.Hour {
+		return usagef("--ttl must be between 1s and 720h, not %s", o.ttl)
+	}
+	if o.idle <= 0 || o.idle > 24*time.Hour {
+		return usagef("--idle-timeout must be between 1s and 24h, not %s", o.idle)
+	}
+	if o.escape != "none" && len(o.escape) != 1 {
+		return usagef("--escape-char is one character or none, not %q", o.escape)
+	}
+	env, err := parseEnvVars(o.setEnvVars)
+	if err != nil {
+		return err
+	}
+	o.env = env
+	return nil
+}
+
+// parseEnvVars reads gcloud's dictionary form: K=V,K2=V2, where ^D^ in front
+// makes D the delimiter (`gcloud topic escaping`).
+func parseEnvVars(flags []string) (map[string]string, error) {
+	env := map[string]string{}
+	for _, flag := range flags {
+		delimiter := ","
+		if rest, ok := strings.CutPrefix(flag, "^"); ok {
+			d, list, ok := strings.Cut(rest, "^")
+			if !ok || d == "" {
+				return nil, usagef("--set-env-vars %q: no closing ^ after the delimiter", flag)
+			}
+			delimiter, flag = d, list
+		}
+		for pair := range strings.SplitSeq(flag, delimiter) {
+			k, v, ok := strings.Cut(pair, "=")
+			if !ok || k == "" {
+				return nil, usagef("--set-env-vars %q: want KEY=VALUE", pair)
+			}
+			env[k] = v
+		}
+	}
+	return env, nil
+}
+
+// runConnect makes or joins a twin, runs the session in it and takes the twin
+// down again.
+func (a *app) runConnect(ctx context.Context, o *connectOptions) error {
+	err := a.connect(ctx, o)
+	var usage *usageError
+	if err == nil || errors.As(err, &usage) {
+		return err
+	}
+	return &connectionError{err}
+}
+
+func (a *app) connect(ctx context.Context, o *connectOptions) error {
+	c, err := a.cloud(ctx)
+	if err != nil {
+		return err
+	}
+	if o.service == "" {
+		if err := a.pickService(ctx, c, o); err != nil {
+			return err
+		}
+	}
+	key, err := a.key()
+	if err != nil {
+		return err
+	}
+	s := &connection{app: a, cloud: c, options: o, key: key}
+	return provision.With(ctx, c.backend, s.request(), provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
+}
+
+// pickService asks which service.
+func (a *app) pickService(ctx context.Context, c *cloud, o *connectOptions) error {
+	if !a.ui.Interactive() {
+		return withHints(usagef("no service named, and no terminal to pick one from"), "cloudssh SERVICE", "cloudssh demo")
+	}
+	var items []ui.Item[provision.Service]
+	for s, err := range c.backend.Services(ctx) {
+		if err != nil {
+			return err
+		}
+		detail := s.Region
+		if !s.Ready {
+			detail += ", not ready"
+		}
+		items = append(items, ui.Item[provision.Service]{Value: s, Title: s.Name, Detail: detail})
+	}
+	if len(items) == 0 {
+		return withHints(fmt.Errorf("project %s has no Cloud Run services", c.config.Project), "gcloud run services list --project "+c.config.Project, "cloudssh demo")
+	}
+	s, err := ui.Pick(ctx, a.ui, "Which service?", items)
+	if err != nil {
+		return err
+	}
+	o.service = s.Name
+	return c.useRegion(ctx, a, s.Region)
+}

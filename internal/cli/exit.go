@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/cloudssh/cloudssh/internal/session"
+	"github.com/cloudssh/cloudssh/internal/tty"
+	"github.com/cloudssh/cloudssh/internal/ui"
+)
+
+// Exit codes, as documented in README.md. The remote status passes through.
+const (
+	exitOK         = 0
+	exitFailure    = 1   // anything that is not below
+	exitUsage      = 2   // wrong usage
+	exitPipe       = 141 // 128+SIGPIPE: whoever read our output went away
+	exitConnection = 255 // the twin or the connection failed, or no status arrived
+	exitSignal     = 128 // plus the number of the signal that interrupted us
+)
+
+// usageError is the user's mistake on the command line.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// connectionError is any failure of ours while the user was after a remote
+// command: its code must not be mistaken for the command's own.
+type connectionError struct{ error }
+
+func (e *connectionError) Unwrap() error { return e.error }
+
+// signalError is the signal that ended the work.
+type signalError struct{ signal syscall.Signal }
+
+func (e *signalError) Error() string {
+	switch e.signal {
+	case syscall.SIGINT:
+		return "interrupted"
+	case syscall.SIGHUP:
+		return "the terminal was closed"
+	default:
+		return "ended by signal: " + e.signal.String()
+	}
+}
+
+// hintedError adds hints to an error.
+type hintedError struct {
+	error
+	hints []string
+}
+
+func (e *hintedError) Unwrap() error   { return e.error }
+func (e *hintedError) Hints() []string { return e.hints }
+
+func withHints(err error, hints ...string) error {
+	return &hintedError{error: err, hints: hints}
+}
+
+// exitCode maps an error to the exit code, and says whether it needs no words.
+func exitCode(err error) (code int, silent bool) {
+	var (
+		signal *signalError
+		remote *session.ExitError
+		usage  *usageError
+		conn   *connectionError
+	)
+	switch {
+	case err == nil:
+		return exitOK, true
+	case errors.As(err, &signal):
+		return exitSignal + int(signal.signal), false
+	case errors.As(err, &usage):
+		return exitUsage, false
+	case errors.Is(err, syscall.EPIPE) && errors.Is(err, errOutput):
+		return exitPipe, true
+	case errors.As(err, &remote):
+		return remote.Code, onlyStatus(err)
+	case errors.Is(err, tty.ErrDisconnect):
+		return exitConnection, onlyStatus(err)
+	case errors.Is(err, ui.ErrCancelled):
+		return exitSignal + int(syscall.SIGINT), true
+	case errors.As(err, &conn):
+		return exitConnection, false
+	default:
+		return exitFailure, false
+	}
+}
+
+// onlyStatus reports whether err says nothing beside the remote status: a twin
+// that could not be deleted is joined to it and must be named.
+func onlyStatus(err error) bool {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost error is the question
+	return !ok || len(joined.Unwrap()) < 2
+}
+
+// errOutput marks failures to write to our own stdout.
+var errOutput = errors.New("writing the output") //nolint:gochecknoglobals // a sentinel
+
+// output marks the errors of writes to our own stdout or stderr.
+type output struct{ *os.File }
+
+func (o output) Write(p []byte) (int, error) {
+	n, err := o.File.Write(p)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errOutput, err)
+	}
+	return n, err
+}
+
+// withoutCancellation drops the parts of a joined error that only say that the
+// context was cancelled.
+func withoutCancellation(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only a join is taken apart
+	if !ok {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	}
+	var rest []error
+	for _, e := range joined.Unwrap() {
+		rest = append(rest, withoutCancellation(e))
+	}
+	return errors.Join(rest...)
+}

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/ui"
+)
+
+// newListCmd lists the twins there are.
+func newListCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the twins in the project, in all regions",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.runList(cmd.Context()) },
+	}
+}
+
+func (a *app) runList(ctx context.Context) error {
+	c, err := a.cloud(ctx)
+	if err != nil {
+		return err
+	}
+	twins, err := a.twins(ctx, c)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return ui.WriteJSON(output{a.out}, reports(twins, time.Now()))
+	}
+	if len(twins) == 0 {
+		a.ui.Notef("no twins in project %s", c.config.Project)
+		return nil
+	}
+	return a.printTwins(twins)
+}
+
+// twins are the twins of the project, sorted. A region that does not answer
+// is named, and does not hide the others.
+func (a *app) twins(ctx context.Context, c *cloud) ([]provision.Twin, error) {
+	var (
+		twins  []provision.Twin
+		failed error
+	)
+	for t, err := range c.backend.Twins(ctx) {
+		if err != nil {
+			failed = joined(failed, err)
+			continue
+		}
+		if c.config.Source("run/region") == "--region" && t.Region != c.config.Region {
+			continue
+		}
+		twins = append(twins, t)
+	}
+	if failed != nil && len(twins) == 0 {
+		return nil, failed
+	}
+	if failed != nil {
+		a.ui.Warnf("the list is incomplete: %v", failed)
+	}
+	slices.SortFunc(twins, func(x, y provision.Twin) int {
+		return cmp.Or(cmp.Compare(x.Region, y.Region), cmp.Compare(x.Name, y.Name))
+	})
+	return twins, nil
+}
+
+// twinReport is a twin as JSON.
+type twinReport struct {
+	Name    string    `json:"name"`
+	Service string    `json:"service"`
+	Project string    `json:"project"`
+	Region  string    `json:"region"`
+	URL     string    `json:"url"`
+	Account string    `json:"account"`
+	Mine    bool      `json:"mine"`
+	Reason  string    `json:"reason,omitempty"`
+	Ready   bool      `json:"ready"`
+	Keep    bool      `json:"keep"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	Expired bool      `json:"expired"`
+	Deleted *bool     `json:"deleted,omitempty"` // set by cleanup
+	Error   string    `json:"error,omitempty"`
+}
+
+func report(t provision.Twin, now time.Time) twinReport {
+	return twinReport{
+		Name: t.Name, Service: t.Source, Project: t.Project, Region: t.Region, URL: t.URL,
+		Account: t.Account, Mine: t.Mine, Reason: t.Reason, Ready: t.Ready, Keep: t.Keep,
+		Created: t.Created.UTC(), Expires: t.Expires.UTC(), Expired: t.Expired(now),
+	}
+}
+
+// reports is never nil, so that no twins is [] in JSON.
+func reports(twins []provision.Twin, now time.Time) []twinReport {
+	out := make([]twinReport, 0, len(twins))
+	for _, t := range twins {
+		out = append(out, report(t, now))
+	}
+	return out
+}
+
+func (a *app) printTwins(twins []provision.Twin) error {
+	now := time.Now()
+	var rows [][]string
+	for _, t := range twins {
+		owner := t.Account
+		if t.Mine {
+			owner = "you"
+		}
+		lease := "expired"
+		if !t.Expired(now) {
+			lease = short(t.Expires.Sub(now)) + " left"
+		}
+		state := "ready"
+		if !t.Ready {
+			state = "not ready"
+		}
+		rows = append(rows, []string{t.Name, t.Source, t.Region, owner, state, short(now.Sub(t.Created)), lease, t.Reason})
+	}
+	return ui.Table(output{a.out}, []string{"TWIN", "SERVICE", "REGION", "OWNER", "STATE", "AGE", "LEASE", "REASON"}, rows)
+}
+
+// short is a duration as people say it: 45s, 12m, 7h, 3d.
+func short(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
