@@ -24,13 +24,12 @@ type Options struct {
 	RuntimeKind string
 	// Runtime is used instead of one made from RuntimeKind. The caller closes it.
 	Runtime runtime.Runtime
-	// Programs are what the "inprocess" runtime runs, by the base of argv[0].
+	// Programs are what the "inprocess" runtime runs, by argv[0].
 	Programs map[string]runtime.Program
 
 	// StateDir holds unpacked images, the registry's blobs and the runtime's own state. Empty means
-	// $XDG_CACHE_HOME/cloudssh-emulator, else os.TempDir()/cloudssh-emulator-<uid>; a directory that another emulator
-	// holds is not shared: the next free one of <dir>-1, <dir>-2, ... is taken. A directory given by the caller and
-	// held by another emulator is an error.
+	// $XDG_CACHE_HOME/cloudssh-emulator, else os.TempDir()/cloudssh-emulator-<uid>. Several emulators may use one: they
+	// share the unpacked images and each locks a slot of its own for the rest.
 	StateDir string
 	// MemoryRegistry keeps the registry's blobs in memory, so that they do not outlive the Server.
 	MemoryRegistry bool
@@ -43,6 +42,10 @@ type Options struct {
 	// Account is the e-mail address of the client's identity, the one the metadata server hands out tokens for.
 	// Empty means the default compute service account of Project.
 	Account string
+
+	// Secret reads a version ("latest", "3") of a secret, named as in the service: a short name or projects/P/secrets/S.
+	// Nil means that there are no secrets. An error that is fs.ErrNotExist is a missing secret, any other a denied one.
+	Secret func(ctx context.Context, name, version string) ([]byte, error)
 
 	// IdleTimeout is how long an instance without requests is kept; 0 means the platform's 15 minutes.
 	IdleTimeout time.Duration

@@ -1,0 +1,110 @@
+package emulator
+
+import (
+	"context"
+	"slices"
+
+	"cloud.google.com/go/iam/apiv1/iampb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/cloudssh/cloudssh/internal/emulator/identity"
+)
+
+// defaultServiceAccount is the identity that the platform gives a project's workloads when they name none.
+func defaultServiceAccount(project string) string {
+	return projectNumber(project) + "-compute@developer.gserviceaccount.com"
+}
+
+// project returns a project's policy. A project comes into being when it is first named: its default service account is
+// an editor of it, as on the platform. The caller holds the mutex.
+func (st *store) project(id string) *iampb.Policy {
+	if p := st.projects[id]; p != nil {
+		return p
+	}
+	p := &iampb.Policy{Version: 1, Etag: []byte(newEtag())}
+	st.projects[id] = grant(p, "roles/editor", identity.Member(defaultServiceAccount(id)))
+	return st.projects[id]
+}
+
+// grant returns a policy with one more member of a role.
+func grant(p *iampb.Policy, role, member string) *iampb.Policy {
+	p = proto.CloneOf(p)
+	for _, b := range p.GetBindings() {
+		if b.GetRole() == role && b.GetCondition() == nil {
+			if !slices.Contains(b.GetMembers(), member) {
+				b.Members = append(b.Members, member)
+			}
+			return p
+		}
+	}
+	p.Bindings = append(p.Bindings, &iampb.Binding{Role: role, Members: []string{member}})
+	return p
+}
+
+// GetIamPolicy returns a service's own policy, without what it inherits.
+func (a *admin) GetIamPolicy(ctx context.Context, req *iampb.GetIamPolicyRequest) (*iampb.Policy, error) {
+	n, err := a.service("resource", req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	if err := a.authorize(ctx, "run.services.getIamPolicy", n.namespaced(), n); err != nil {
+		return nil, err
+	}
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	s, err := a.store.find(n)
+	if err != nil {
+		return nil, err
+	}
+	return s.policy, nil
+}
+
+// SetIamPolicy replaces a service's policy. A policy that carries the etag of another version is refused.
+func (a *admin) SetIamPolicy(ctx context.Context, req *iampb.SetIamPolicyRequest) (*iampb.Policy, error) {
+	n, err := a.service("resource", req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	if err := a.authorize(ctx, "run.services.setIamPolicy", n.namespaced(), n); err != nil {
+		return nil, err
+	}
+	policy := proto.CloneOf(req.GetPolicy())
+	if policy == nil {
+		policy = &iampb.Policy{}
+	}
+	if err := identity.CheckPolicy(policy); err != nil {
+		return nil, err
+	}
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	s, err := a.store.find(n)
+	if err != nil {
+		return nil, err
+	}
+	if len(policy.GetEtag()) > 0 && string(policy.GetEtag()) != string(s.policy.GetEtag()) {
+		return nil, status.Error(codes.Aborted, "There were concurrent policy changes. "+
+			"Please retry the whole read-modify-write with exponential backoff. "+
+			"The request's ETag did not match the current policy's ETag.")
+	}
+	policy.Etag = []byte(newEtag())
+	policy.Version = max(policy.GetVersion(), 1)
+	s.policy = policy
+	return policy, nil
+}
+
+// TestIamPermissions returns those of the permissions that the caller has.
+func (a *admin) TestIamPermissions(ctx context.Context, req *iampb.TestIamPermissionsRequest) (*iampb.TestIamPermissionsResponse, error) {
+	n, err := a.service("resource", req.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	resp := &iampb.TestIamPermissionsResponse{}
+	for _, p := range req.GetPermissions() {
+		if a.allowed(ctx, p, n.namespaced(), n) {
+			resp.Permissions = append(resp.Permissions, p)
+		}
+	}
+	return resp, nil
+}

@@ -1,0 +1,192 @@
+package emulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/cloudssh/cloudssh/internal/emulator/identity"
+	"github.com/cloudssh/cloudssh/internal/emulator/serving"
+)
+
+// logsPath is where a revision's log is, followed by the revision's name.
+const logsPath = "/emulator/v1/logs/"
+
+type listeners struct{ api, metadata, registry net.Listener }
+
+// listen opens the three listeners.
+func (s *Server) listen(ctx context.Context, o Options) (l listeners, err error) {
+	if l.api, err = s.listenOn(ctx, o.Listen); err != nil {
+		return l, err
+	}
+	s.Addr = l.api.Addr().String()
+	if l.metadata, err = s.listenNear(ctx, o, o.MetadataListen, 1); err != nil {
+		return l, err
+	}
+	s.MetadataAddr = l.metadata.Addr().String()
+	if l.registry, err = s.listenNear(ctx, o, o.RegistryListen, 2); err != nil {
+		return l, err
+	}
+	s.RegistryAddr = l.registry.Addr().String()
+	return l, nil
+}
+
+func (s *Server) listenOn(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", address, err)
+	}
+	s.onClose(func(context.Context) error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return l, nil
+}
+
+// listenNear listens on the given address or, without one, so many ports after the main listener's, or on a free port.
+func (s *Server) listenNear(ctx context.Context, o Options, given string, offset int) (net.Listener, error) {
+	if given != "" {
+		return s.listenOn(ctx, given)
+	}
+	host, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address %s: %w", o.Listen, err)
+	}
+	if n, err := strconv.Atoi(port); err == nil && n > 0 && n+offset < 1<<16 {
+		l, err := s.listenOn(ctx, net.JoinHostPort(host, strconv.Itoa(n+offset)))
+		if err == nil {
+			return l, nil
+		}
+		o.Logger.InfoContext(ctx, "taking another port", "error", err)
+	}
+	return s.listenOn(ctx, net.JoinHostPort(host, "0"))
+}
+
+// serve serves a listener until Close.
+func (s *Server) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.requests.Add(1)
+			defer s.requests.Done()
+			h.ServeHTTP(w, r)
+		}),
+		Protocols: &protocols, ConnContext: rememberConn, ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(meteredListener{l}); !errors.Is(err, http.ErrServerClosed) {
+			logger.Error("serving", "address", l.Addr(), "error", err)
+		}
+	}()
+	s.onClose(func(ctx context.Context) error {
+		err := server.Close()
+		<-ended
+		return errors.Join(err, s.drain(ctx))
+	})
+}
+
+// drain waits for requests whose connections were closed.
+func (s *Server) drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.requests.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for requests to end: %w", ctx.Err())
+	}
+}
+
+// front is the main listener's handler: ingress by Host, then gRPC, then REST and the rest.
+func (s *Server) front(a *admin, o Options) http.Handler {
+	in := &ingress{store: s.store, fleet: a.fleet, issuer: s.issuer, faults: o.Faults, logger: o.Logger}
+	rpc := grpc.NewServer(grpc.UnaryInterceptor(a.intercept))
+	a.register(rpc)
+	s.onClose(func(context.Context) error { rpc.Stop(); return nil })
+	api := s.api(a)
+	anyHost := !loopback(hostname(o.Listen))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := hostname(r.Host)
+		switch {
+		case strings.HasSuffix(host, ingressDomain):
+			in.ServeHTTP(w, r)
+		case !anyHost && !ownHost(host):
+			http.Error(w, "host "+strconv.Quote(host)+" is not served here", http.StatusMisdirectedRequest)
+		case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):
+			rpc.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
+		}
+	})
+}
+
+// api serves everything that is neither ingress nor gRPC.
+func (s *Server) api(a *admin) http.Handler {
+	rest := &transcoder{mux: http.NewServeMux(), rules: runRules(), intercept: a.intercept}
+	a.register(rest)
+	a.registerV1(rest.mux)
+	mux := http.NewServeMux()
+	mux.Handle("/token", s.issuer.TokenHandler())
+	mux.Handle("/oauth2/v3/certs", s.issuer.JWKS())
+	mux.Handle("/v1/projects/-/serviceAccounts/", s.issuer.CredentialsHandler(func(who, permission, account string) bool {
+		return a.permitted(caller{email: who}, permission, "projects/-/serviceAccounts/"+account, serviceName{location: location{project: s.Project}})
+	}))
+	mux.HandleFunc("GET "+logsPath, func(w http.ResponseWriter, r *http.Request) {
+		n, err := parseRevision("revision", strings.TrimPrefix(r.URL.Path, logsPath))
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		a.fleet.Logs(serving.Key{Project: n.project, Region: n.region, Service: n.service, Name: n.revision}).ServeHTTP(w, r)
+	})
+	mux.Handle("/", notFromPages(rest))
+	return mux
+}
+
+// notFromPages keeps out web pages of other origins: the API takes requests without credentials, and what it starts runs
+// on the developer's machine.
+func notFromPages(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		site := r.Header.Get("Sec-Fetch-Site")
+		if r.Header.Get("Origin") != "" || site != "" && site != "none" && site != "same-origin" {
+			writeError(w, identity.PermissionDenied("emulator.requests.fromBrowser", r.URL.Path))
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// ownHost tells whether a Host header can be meant for this server: an address, the local host, or the API's own name. A
+// name that an attacker's DNS has point here cannot.
+func ownHost(host string) bool {
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || host == "localhost" || strings.HasSuffix(host, ".googleapis.com")
+}
+
+func loopback(host string) bool {
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && address.IsLoopback()
+}
+
+func escapePath(r *http.Request) string { return html.EscapeString(r.URL.Path) }
