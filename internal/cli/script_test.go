@@ -3,7 +3,6 @@ package cli_test
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -176,5 +175,3 @@ func leftovers(dir string) []string {
 		return len(fields) < 5 || !strings.HasPrefix(fields[4], dir)
 	})
 }
-
-var _ = fmt.Sprint

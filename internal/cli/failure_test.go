@@ -1,0 +1,365 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"cloud.google.com/go/run/apiv2/runpb"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/cloudssh/cloudssh/images"
+	"github.com/cloudssh/cloudssh/internal/emulator"
+)
+
+// TestUnknownService names what is close and where was looked.
+func TestUnknownService(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	w.cloudssh(t, "helo", "--exec", "true").demand(t, 255, "helo", "hello", w.Region)
+	w.cloudssh(t, strings.Repeat("a", 60), "--exec", "true").demand(t, 255, "49")
+	w.demandOnly(t, "hello")
+}
+
+// TestNoPermission names the permission, the role and the command that grants it.
+func TestNoPermission(t *testing.T) {
+	var denied atomic.Value
+	denied.Store("")
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{
+		DenyIAM: func(principal, permission, _ string) bool { return principal != "" && permission == denied.Load() },
+	}})
+	for permission, role := range map[string]string{
+		"run.services.get":    "roles/run.",
+		"run.services.create": "roles/run.developer",
+	} {
+		denied.Store(permission)
+		w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, permission, role, "gcloud projects add-iam-policy-binding "+w.Project)
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestTokenRefused: the front door does not know our ID token.
+func TestTokenRefused(t *testing.T) {
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{
+		DenyIAM: func(_, permission, _ string) bool { return permission == "run.routes.invoke" },
+	}})
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "403", "run.routes.invoke", "add-iam-policy-binding")
+	w.demandOnly(t, "hello")
+}
+
+// TestImageGone: the target's image is not in the registry any more.
+func TestImageGone(t *testing.T) {
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{}})
+	ref, err := name.ParseReference(w.RegistryAddr + "/" + w.Project + "/hello:latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := remote.Head(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Delete(ref); err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Delete(ref.Context().Digest(d.Digest.String())); err != nil {
+		t.Fatal(err)
+	}
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "image", w.RegistryAddr)
+	w.demandOnly(t, "hello")
+}
+
+// TestPushRefused names the role that allows it.
+func TestPushRefused(t *testing.T) {
+	var deny atomic.Bool
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{DenyPush: func(string) bool { return deny.Load() }}})
+	deny.Store(true)
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "roles/artifactregistry.writer")
+	w.demandOnly(t, "hello")
+}
+
+// TestNeverReady shows the condition, the last log lines and the log's address.
+func TestNeverReady(t *testing.T) {
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{
+		BeforeReady: func(_ context.Context, revision string) error {
+			if strings.HasPrefix(revision, "hello-ssh") {
+				return errors.New("the platform had a bad day")
+			}
+			return nil
+		},
+	}})
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "the platform had a bad day", "/emulator/v1/logs/")
+	w.demandOnly(t, "hello")
+}
+
+// TestUpgradeRefusedAndCut: what stands between refuses WebSockets, or cuts them.
+func TestUpgradeRefusedAndCut(t *testing.T) {
+	var cut atomic.Int64
+	var refuse atomic.Bool
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{
+		FrontEnd: func(rw http.ResponseWriter, r *http.Request) bool {
+			if refuse.Load() && r.Header.Get("Upgrade") != "" {
+				http.Error(rw, "upgrades are not allowed here", http.StatusBadRequest)
+				return true
+			}
+			return false
+		},
+		DropAfter: func(r *http.Request) int64 {
+			if r.Header.Get("Upgrade") == "" {
+				return 0
+			}
+			return cut.Load()
+		},
+	}})
+	refuse.Store(true)
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "upgrades are not allowed here")
+	w.demandOnly(t, "hello")
+	refuse.Store(false)
+	cut.Store(200_000)
+	w.cloudssh(t, "hello", "--exec", "yes | head -c 10000000").demand(t, 255, "may still be running")
+	w.demandOnly(t, "hello")
+}
+
+// TestRuntimeMissing says how to install one.
+func TestRuntimeMissing(t *testing.T) {
+	needRuntime(t)
+	exe, err := exec.LookPath("cloudssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "demo", "--exec", "true", "--runtime", "runc", "--state-dir", stateDir(t))
+	cmd.Env = []string{"PATH=" + t.TempDir(), "HOME=" + t.TempDir()}
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 255 || !strings.Contains(string(out), "apt-get install runc") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// TestDiskFull: the emulator has no room to unpack the twin's image.
+func TestDiskFull(t *testing.T) {
+	needRuntime(t)
+	dir := stateDir(t)
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	exe, err := exec.LookPath("cloudssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "demo", "--exec", "true", "--runtime", "runc", "--state-dir", filepath.Join(dir, "s"))
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 255 || !strings.Contains(string(out), "no space left on device") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// TestAgentOfAnotherVersion: a twin that an older cloudssh made and kept.
+func TestAgentOfAnotherVersion(t *testing.T) {
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{
+		FrontEnd: func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Upgrade") == "" {
+				return false
+			}
+			rw.Header().Set("Cloudssh-Version", "v0.0.1")
+			rw.WriteHeader(http.StatusUpgradeRequired)
+			return true
+		},
+	}})
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "v0.0.1", "test", "cloudssh cleanup")
+	w.demandOnly(t, "hello")
+}
+
+// phase is a step of a session in which a test can hold cloudssh.
+type phase struct {
+	name string
+	says string // on stderr, when it is there
+	hold func(*holds)
+}
+
+// holds blocks the emulator where a phase asks for it, until released.
+type holds struct {
+	admin, push, ready, dial atomic.Bool
+	release                  chan struct{}
+}
+
+func (h *holds) wait() { <-h.release }
+
+func (h *holds) faults() emulator.Faults {
+	return emulator.Faults{
+		AdminError: func(method, resource string) error {
+			if h.admin.Load() && method == "CreateService" && strings.Contains(resource, "hello-ssh") {
+				h.wait()
+			}
+			return nil
+		},
+		DenyPush: func(string) bool {
+			if h.push.Load() {
+				h.wait()
+			}
+			return false
+		},
+		BeforeReady: func(ctx context.Context, revision string) error {
+			if h.ready.Load() && strings.HasPrefix(revision, "hello-ssh") {
+				<-ctx.Done()
+			}
+			return nil
+		},
+		FrontEnd: func(_ http.ResponseWriter, r *http.Request) bool {
+			if h.dial.Load() && r.Header.Get("Upgrade") != "" {
+				<-r.Context().Done()
+			}
+			return false
+		},
+	}
+}
+
+var phases = []phase{
+	{"push", "adding the agent", func(h *holds) { h.push.Store(true) }},
+	{"create", "creating", func(h *holds) { h.admin.Store(true) }},
+	{"ready", "waiting for Ready", func(h *holds) { h.ready.Store(true) }},
+	{"dial", "connecting to", func(h *holds) { h.dial.Store(true) }},
+	{"session", "in the session", func(*holds) {}},
+}
+
+// TestSignalInEachPhase: Ctrl-C, a closed terminal or SIGTERM, whenever it
+// comes, leaves no twin, and is what the exit code says.
+func TestSignalInEachPhase(t *testing.T) {
+	for _, p := range phases {
+		for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGHUP: 129, syscall.SIGTERM: 143} {
+			t.Run(p.name+"/"+sig.String(), func(t *testing.T) {
+				h := &holds{release: make(chan struct{})}
+				w := newWorld(t, emulator.Options{Faults: h.faults()})
+				p.hold(h)
+				c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
+				c.until(p.says)
+				c.signal(sig)
+				close(h.release)
+				c.wait().demand(t, code)
+				w.demandOnly(t, "hello")
+			})
+		}
+	}
+}
+
+// TestSecondInterruptLeavesAtOnce and prints what deletes the twin.
+func TestSecondInterruptLeavesAtOnce(t *testing.T) {
+	release := make(chan struct{})
+	deleting := make(chan struct{}, 8)
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{AdminError: func(method, _ string) error {
+		if method == "DeleteService" {
+			deleting <- struct{}{}
+			<-release
+		}
+		return nil
+	}}})
+	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
+	c.until("in the session")
+	c.signal(syscall.SIGINT)
+	<-deleting
+	c.signal(syscall.SIGINT)
+	c.wait().demand(t, 130, "cloudssh cleanup --project "+w.Project, "gcloud run services delete hello-ssh --region "+w.Region)
+	close(release)
+}
+
+// TestDeleteFails: the twin that is left is named, with the command.
+func TestDeleteFails(t *testing.T) {
+	var refuse atomic.Bool
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{AdminError: func(method, _ string) error {
+		if refuse.Load() && method == "DeleteService" {
+			return errors.New("no deletions today")
+		}
+		return nil
+	}}})
+	refuse.Store(true)
+	w.cloudssh(t, "hello", "--exec", "exit 3").demand(t, 3, "hello-ssh", "no deletions today", "gcloud run services delete hello-ssh")
+	w.demandOnly(t, "hello", "hello-ssh")
+	refuse.Store(false)
+	w.cloudssh(t, "cleanup", "--yes").demand(t, 0)
+	w.demandOnly(t, "hello")
+}
+
+// TestTwoSessionsShareATwin, and the last one to leave deletes it, whichever
+// that is.
+func TestTwoSessionsShareATwin(t *testing.T) {
+	for _, firstLeavesFirst := range []bool{true, false} {
+		w := newWorld(t, emulator.Options{})
+		a := w.start(t, "hello", "--exec", "echo session A >&2; cat")
+		a.until("session A")
+		b := w.start(t, "hello", "--exec", "echo session B >&2; cat")
+		b.until("session B")
+		w.demandOnly(t, "hello", "hello-ssh")
+		early, late := a, b
+		if !firstLeavesFirst {
+			early, late = b, a
+		}
+		_ = early.stdin.Close()
+		early.wait().demand(t, 0, "1 more session")
+		w.demandOnly(t, "hello", "hello-ssh")
+		_ = late.stdin.Close()
+		late.wait().demand(t, 0)
+		w.demandOnly(t, "hello")
+	}
+}
+
+// TestTwoSessionsAtOnce start together, before there is any twin.
+func TestTwoSessionsAtOnce(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	a := w.start(t, "hello", "--exec", "echo A; cat")
+	b := w.start(t, "hello", "--exec", "echo B; cat")
+	_ = a.stdin.Close()
+	_ = b.stdin.Close()
+	ra, rb := a.wait(), b.wait()
+	ra.demand(t, 0)
+	rb.demand(t, 0)
+	if ra.stdout != "A\n" || rb.stdout != "B\n" {
+		t.Errorf("stdout %q and %q", ra.stdout, rb.stdout)
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestNameTaken: hello-ssh is somebody's service, which is left alone.
+func TestNameTaken(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	img, err := hello()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "hello-ssh", img, func(s *runpb.Service) { s.Labels = map[string]string{"team": "shop"} })
+	r := w.cloudssh(t, "hello", "--exec", "echo $K_SERVICE")
+	r.demand(t, 0)
+	if !strings.HasPrefix(r.stdout, "hello-ssh-") {
+		t.Errorf("the twin is %q", r.stdout)
+	}
+	w.demandOnly(t, "hello", "hello-ssh")
+}
+
+// TestBareImage: no shell, no /tmp, no /etc/passwd, and not root.
+func TestBareImage(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	img, err := images.HelloBare(t.Context(), "amd64", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "hello-bare", img)
+	w.cloudssh(t, "hello-bare", "--exec", "ls").demand(t, 127, "shell", "cloudssh hello-bare -- /path/to/binary")
+	r := w.cloudssh(t, "hello-bare", "--", "/no/such/program")
+	r.demand(t, 127, "/no/such/program")
+	r = w.cloudssh(t, "hello-bare", "--", "/.cloudssh/cloudssh-agent", "--version")
+	r.demand(t, 0)
+	if !strings.Contains(r.stdout, "test") {
+		t.Errorf("stdout %q", r.stdout)
+	}
+	w.demandOnly(t, "hello", "hello-bare")
+}

@@ -1,0 +1,296 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	run "cloud.google.com/go/run/apiv2"
+	"cloud.google.com/go/run/apiv2/runpb"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"google.golang.org/api/iterator"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/cloudssh/cloudssh/images"
+	"github.com/cloudssh/cloudssh/internal/emulator"
+)
+
+// world is an emulator in this process, whose faults a test can choose, with
+// the sample service in it. At the end of the test nothing may be left of it.
+type world struct {
+	*emulator.Server
+	state  string
+	client *run.ServicesClient
+	env    []string
+}
+
+// hello is the sample's image, made once: building it compiles a program.
+var hello = sync.OnceValues(func() (v1.Image, error) {
+	return images.Hello(context.Background(), "amd64", "test")
+})
+
+// newWorld starts an emulator on runc and deploys hello.
+func newWorld(t *testing.T, o emulator.Options) *world {
+	t.Helper()
+	w := emptyWorld(t, o)
+	img, err := hello()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "hello", img)
+	return w
+}
+
+func emptyWorld(t *testing.T, o emulator.Options) *world {
+	t.Helper()
+	needRuntime(t)
+	o.StateDir = stateDir(t)
+	o.Listen, o.RuntimeKind, o.MemoryRegistry = "127.0.0.1:0", "runc", true
+	e, err := emulator.New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{Server: e, state: o.StateDir}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Errorf("stopping the emulator: %v", err)
+		}
+		if left := leftovers(o.StateDir); len(left) > 0 {
+			t.Errorf("mounts left behind: %q", left)
+		}
+	})
+	w.client, err = run.NewServicesClient(t.Context(), option.WithEndpoint(e.Addr), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.client.Close() })
+	home := t.TempDir()
+	w.env = append(os.Environ(), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "cloudssh"),
+		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm")
+	for _, line := range e.Exports() {
+		w.env = append(w.env, strings.TrimPrefix(line, "export "))
+	}
+	return w
+}
+
+// stateDir is a short path: a network namespace's name is limited.
+func stateDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cloudssh-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (w *world) parent() string { return "projects/" + w.Project + "/locations/" + w.Region }
+
+// push puts an image into the registry under name.
+func (w *world) push(t *testing.T, repo string, img v1.Image) string {
+	t.Helper()
+	ref, err := name.ParseReference(w.RegistryAddr + "/" + w.Project + "/" + repo + ":latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return ref.Name()
+}
+
+// deploy makes a service and waits until it is ready.
+func (w *world) deploy(t *testing.T, service string, img v1.Image, change ...func(*runpb.Service)) {
+	t.Helper()
+	s := &runpb.Service{Template: &runpb.RevisionTemplate{Containers: []*runpb.Container{{Image: w.push(t, service, img)}}}}
+	for _, f := range change {
+		f(s)
+	}
+	op, err := w.client.CreateService(t.Context(), &runpb.CreateServiceRequest{Parent: w.parent(), ServiceId: service, Service: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := op.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// services are the names of all services.
+func (w *world) services(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	it := w.client.ListServices(t.Context(), &runpb.ListServicesRequest{Parent: w.parent()})
+	for {
+		s, err := it.Next()
+		if errors.Is(err, iterator.Done) {
+			slices.Sort(names)
+			return names
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, s.GetName()[strings.LastIndex(s.GetName(), "/")+1:])
+	}
+}
+
+// demandOnly fails the test if there are services besides those named.
+func (w *world) demandOnly(t *testing.T, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if got := w.services(t); !slices.Equal(got, want) {
+		t.Errorf("services %q, want %q", got, want)
+	}
+}
+
+// result is how a cloudssh ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// proc is a running cloudssh.
+type proc struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout bytes.Buffer
+	stderr watched
+	done   chan struct{}
+}
+
+// start runs cloudssh against w.
+func (w *world) start(t *testing.T, args ...string) *proc {
+	t.Helper()
+	exe, err := exec.LookPath("cloudssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proc{t: t, cmd: exec.Command(exe, args...), done: make(chan struct{})}
+	p.cmd.Env = w.env
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the status is read from ProcessState
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	})
+	return p
+}
+
+// cloudssh runs cloudssh to its end.
+func (w *world) cloudssh(t *testing.T, args ...string) result {
+	t.Helper()
+	p := w.start(t, args...)
+	_ = p.stdin.Close()
+	return p.wait()
+}
+
+// wait returns when cloudssh has ended.
+func (p *proc) wait() result {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(90 * time.Second):
+		p.t.Fatalf("cloudssh %q does not end; stderr:\n%s", p.cmd.Args, p.stderr.String())
+	}
+	return result{code: p.cmd.ProcessState.ExitCode(), stdout: p.stdout.String(), stderr: p.stderr.String()}
+}
+
+// until waits for text on stderr.
+func (p *proc) until(text string) {
+	p.t.Helper()
+	select {
+	case <-p.stderr.contains(text):
+	case <-p.done:
+		if !strings.Contains(p.stderr.String(), text) {
+			p.t.Fatalf("cloudssh ended without saying %q; stderr:\n%s", text, p.stderr.String())
+		}
+	case <-time.After(60 * time.Second):
+		p.t.Fatalf("cloudssh does not say %q; stderr:\n%s", text, p.stderr.String())
+	}
+}
+
+func (p *proc) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// demand checks a result's code and that stderr holds each text.
+func (r result) demand(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Errorf("exit code %d, want %d; stderr:\n%s", r.code, code, r.stderr)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.stderr, text) {
+			t.Errorf("stderr lacks %q:\n%s", text, r.stderr)
+		}
+	}
+}
+
+// watched is a buffer that tells when it holds a text.
+type watched struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	waits map[string]chan struct{}
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buf.Write(p)
+	for text, ch := range w.waits {
+		if bytes.Contains(w.buf.Bytes(), []byte(text)) {
+			close(ch)
+			delete(w.waits, text)
+		}
+	}
+	return len(p), nil
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
+}
+
+func (w *watched) contains(text string) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ch := make(chan struct{})
+	if bytes.Contains(w.buf.Bytes(), []byte(text)) {
+		close(ch)
+		return ch
+	}
+	if w.waits == nil {
+		w.waits = map[string]chan struct{}{}
+	}
+	w.waits[text] = ch
+	return ch
+}
