@@ -96,14 +96,15 @@ func (s *Server) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
 			logger.Error("serving", "address", l.Addr(), "error", err)
 		}
 	}()
-	s.onClose(func(ctx context.Context) error {
+	s.onClose(func(context.Context) error {
 		err := server.Close()
 		<-ended
-		return errors.Join(err, s.drain(ctx))
+		return err
 	})
 }
 
-// drain waits for requests whose connections were closed.
+// drain waits for the requests that are still being served: when the servers are closed and no instance runs any more,
+// they all end, WebSockets too.
 func (s *Server) drain(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {

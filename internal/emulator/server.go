@@ -99,6 +99,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("reading the address of the listener: %w", err)
 	}
+	s.onClose(s.drain)
 	s.store = newStore(port, time.Now)
 	s.Grant(o.Account, "roles/owner")
 	a, err := s.startAdmin(o, rt, state)
