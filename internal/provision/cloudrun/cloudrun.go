@@ -1,17 +1,31 @@
-// Package cloudrun makes twins on Google Cloud Run.
+// Package cloudrun makes twins on Google Cloud Run. Derive is the pure part, from a service to its twin; the Backend
+// reads the one, puts the agent into its image, creates the other and takes it down.
 package cloudrun
 
 import (
+	"cmp"
 	"context"
-	"iter"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"google.golang.org/api/option"
 
+	run "cloud.google.com/go/run/apiv2"
+	"cloud.google.com/go/run/apiv2/runpb"
+
 	"github.com/cloudssh/cloudssh/internal/inject"
 	"github.com/cloudssh/cloudssh/internal/provision"
+)
+
+const (
+	defaultRESTURL = "https://run.googleapis.com"
+	// arch is the only processor architecture of Cloud Run (container contract), as a GOARCH.
+	arch = "amd64"
 )
 
 // Options configure a Backend.
@@ -38,26 +52,85 @@ type Options struct {
 }
 
 // Backend makes twins on Cloud Run. It is safe for concurrent use.
-type Backend struct{}
+type Backend struct {
+	Options
+	services  *run.ServicesClient
+	revisions *run.RevisionsClient
+	// pollFirst and pollMost are the pauses between two looks at an operation: the first, and the longest.
+	pollFirst, pollMost time.Duration
+}
 
 var _ provision.Backend = (*Backend)(nil)
 
-// New connects to Cloud Run.
-func New(ctx context.Context, o Options) (*Backend, error) { panic("not yet") }
-
-// Close ends the connections.
-func (b *Backend) Close() error { panic("not yet") }
-
-// Services implements provision.Backend. With Options.Region set only that region's are listed; twins never are.
-func (b *Backend) Services(ctx context.Context) iter.Seq2[provision.Service, error] { panic("not yet") }
-
-// Create implements provision.Backend.
-func (b *Backend) Create(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Twin, error) {
-	panic("not yet")
+// New makes the clients of Cloud Run's API. It does not call it.
+func New(ctx context.Context, o Options) (*Backend, error) {
+	if o.Project == "" {
+		return nil, provision.Hint(errors.New("no project"),
+			"cloudssh --project PROJECT ...", "gcloud config set project PROJECT")
+	}
+	o.REST = cmp.Or(o.REST, http.DefaultClient)
+	o.RESTURL = strings.TrimSuffix(cmp.Or(o.RESTURL, defaultRESTURL), "/")
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	services, err := run.NewServicesClient(ctx, o.ClientOptions...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Cloud Run: %w", err)
+	}
+	revisions, err := run.NewRevisionsClient(ctx, o.ClientOptions...)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connecting to Cloud Run: %w", err), services.Close())
+	}
+	return &Backend{
+		Options: o, services: services, revisions: revisions,
+		pollFirst: 50 * time.Millisecond, pollMost: time.Second,
+	}, nil
 }
 
-// Delete implements provision.Backend.
-func (b *Backend) Delete(ctx context.Context, t provision.Twin) error { panic("not yet") }
+// Close ends the connections.
+func (b *Backend) Close() error {
+	return errors.Join(b.services.Close(), b.revisions.Close())
+}
 
-// Twins implements provision.Backend: all twins of the project in all regions.
-func (b *Backend) Twins(ctx context.Context) iter.Seq2[provision.Twin, error] { panic("not yet") }
+func (b *Backend) parent(region string) string {
+	return fmt.Sprintf("projects/%s/locations/%s", b.Project, region)
+}
+
+func (b *Backend) resource(region, service string) string {
+	return b.parent(region) + "/services/" + service
+}
+
+// regionOf is the region in the name of a resource, projects/P/locations/REGION/...
+func regionOf(name string) string {
+	parts := strings.Split(name, "/")
+	if len(parts) < 4 {
+		return ""
+	}
+	return parts[3]
+}
+
+// twinOf describes a service as a twin. ok is false when it is none.
+func (b *Backend) twinOf(svc *runpb.Service) (t provision.Twin, ok bool) {
+	source, lease, ok := provision.ParseLease(svc.GetLabels(), svc.GetAnnotations())
+	return provision.Twin{
+		Name: lastSegment(svc.GetName()), Source: source, Project: b.Project, Region: regionOf(svc.GetName()),
+		URL: svc.GetUri(), URLs: svc.GetUrls(), UID: svc.GetUid(), Lease: lease,
+		Created: svc.GetCreateTime().AsTime(), Ready: ready(svc), Mine: b.mine(lease),
+	}, ok
+}
+
+func (b *Backend) mine(l provision.Lease) bool { return l.OwnerHash == provision.OwnerHash(b.Account) }
+
+// pauses returns a function that waits a little longer each time, or until ctx ends.
+func (b *Backend) pauses() func(context.Context) error {
+	next := b.pollFirst
+	return func(ctx context.Context) error {
+		timer := time.NewTimer(next)
+		defer timer.Stop()
+		next = min(next*5/4, b.pollMost)
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package cloudrun
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"cloud.google.com/go/run/apiv2/runpb"
+
+	"github.com/cloudssh/cloudssh/internal/inject"
+	"github.com/cloudssh/cloudssh/internal/provision"
+)
+
+const (
+	// createTimeout bounds the call that creates, which goes on when the user interrupts: only its answer tells whether
+	// there is something to delete.
+	createTimeout = 30 * time.Second
+	// readyTimeout bounds the wait for a twin. Cloud Run gives a container four minutes; the image has to be imported
+	// before.
+	readyTimeout = 15 * time.Minute
+	// maxNames bounds the alternate names tried, maxTries how often one name is looked at again.
+	maxNames = 8
+	maxTries = 20
+)
+
+// making is one run of Create.
+type making struct {
+	*Backend
+	req      provision.Request
+	progress provision.Progress
+	target   target
+	images   images
+	lease    provision.Lease
+	now      time.Time
+	image    string // with the agent; empty until it is there
+}
+
+// Create implements provision.Backend.
+func (b *Backend) Create(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Twin, error) {
+	m := &making{Backend: b, req: req, progress: p, now: req.Clock()}
+	key, err := fingerprint(req.Owner.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	err = m.step("finding "+req.Service, func(func(string)) (err error) {
+		m.target, err = b.find(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = m.step("reading image", func(update func(string)) (err error) {
+		m.images, err = b.read(ctx, m.target, update)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.lease = m.newLease(key)
+	return m.place(ctx)
+}
+
+// step runs f as a step of the progress.
+func (m *making) step(name string, f func(update func(string)) error) error {
+	update, done := m.progress.Start(name)
+	err := f(update)
+	done(err)
+	return err
+}
+
+func fingerprint(authorizedKey string) (string, error) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(authorizedKey))
+	if err != nil {
+		return "", fmt.Errorf("reading the public key: %w", err)
+	}
+	return ssh.FingerprintSHA256(key), nil
+}
+
+func (m *making) newLease(key string) provision.Lease {
+	ttl := m.req.TTL
+	if ttl <= 0 {
+		ttl = provision.DefaultTTL
+	}
+	return provision.Lease{
+		OwnerHash: provision.OwnerHash(m.req.Owner.Account), Account: m.req.Owner.Account, Reason: m.req.Reason,
+		Expires: m.now.Add(ttl).Truncate(time.Second), Keep: m.req.Keep, Key: key, Version: m.req.Version,
+		Spec: m.fingerprint(key), Maker: rand.Text(),
+	}
+}
+
+// fingerprint is a hash of all that makes one twin as good as another for this request: what runs, what the user asked
+// for, and which client can enter.
+func (m *making) fingerprint(key string) string {
+	h := sha256.New()
+	word := func(words ...string) {
+		for _, w := range words {
+			fmt.Fprintf(h, "%d:%s", len(w), w)
+		}
+	}
+	word(m.target.revision.GetName(), m.target.revision.GetUid(), key, m.req.Version)
+	word(m.req.CPU, m.req.Memory, m.req.ServiceAccount)
+	for _, n := range slices.Sorted(maps.Keys(m.images.pinned)) {
+		word(fmt.Sprint(n), m.images.pinned[n])
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.req.SetEnv)) {
+		word(k, m.req.SetEnv[k])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// errTaken: a name belongs to something else.
+var errTaken = errors.New("the name is taken")
+
+// place goes through the names a twin may have until one is free, or has a twin to join.
+func (m *making) place(ctx context.Context) (*provision.Twin, error) {
+	service := m.target.name()
+	for n := range maxNames {
+		name := provision.TwinName(service)
+		if n > 0 {
+			name = provision.AlternateName(service, m.req.Owner, n)
+		}
+		t, err := m.at(ctx, name)
+		if !errors.Is(err, errTaken) {
+			return t, err
+		}
+		m.Logger.DebugContext(ctx, "name taken", "name", name)
+	}
+	return nil, provision.Hint(fmt.Errorf("all names for a twin of %s are taken, from %s on", service, provision.TwinName(service)),
+		"cloudssh cleanup --project "+m.Project)
+}
+
+// at makes or joins a twin of this name. The state of a name can change under our eyes, by another cloudssh that was
+// started at the same time or ends just now, so it is looked at again whenever it turns out to be other than it was.
+func (m *making) at(ctx context.Context, name string) (*provision.Twin, error) {
+	pause := m.pauses()
+	for range maxTries {
+		state, svc, err := m.look(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		switch state {
+		case taken:
+			return nil, errTaken
+		case useful:
+			if t, err := m.join(ctx, svc); !errors.Is(err, errVanished) {
+				return t, err
+			}
+		case useless:
+			err = m.remove(ctx, svc)
+		case free:
+			if t, err := m.make(ctx, name); !errors.Is(err, errExists) {
+				return t, err
+			}
+		}
+		if err == nil {
+			err = pause(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("the name %s is neither free nor to be seen", name)
+}
+
+// state is what a name is to us.
+type state int
+
+const (
+	free    state = iota
+	taken         // another's, or a twin of ours that this request cannot use
+	useful        // a twin to join
+	useless       // a twin of ours that nobody can use
+	leaving       // being deleted
+)
+
+func (m *making) look(ctx context.Context, name string) (state, *runpb.Service, error) {
+	svc, err := m.services.GetService(ctx, &runpb.GetServiceRequest{Name: m.resource(m.target.region, name)})
+	if status.Code(err) == codes.NotFound {
+		return free, nil, nil
+	}
+	if err != nil {
+		return 0, nil, m.explain(err, "reading service "+name, "run.services.get")
+	}
+	return m.judge(svc), svc, nil
+}
+
+func (m *making) judge(svc *runpb.Service) state {
+	t, ok := m.twinOf(svc)
+	switch {
+	case !ok || t.Source != m.target.name() || t.OwnerHash != m.lease.OwnerHash:
+		return taken
+	case svc.GetDeleteTime() != nil:
+		return leaving
+	case t.Expired(m.now) || broken(svc):
+		return useless
+	case t.Spec != m.lease.Spec:
+		return taken
+	}
+	return useful
+}
+
+func (m *making) remove(ctx context.Context, svc *runpb.Service) error {
+	t, _ := m.twinOf(svc)
+	return m.step("deleting the old "+t.Name, func(func(string)) error { return m.Delete(ctx, t) })
+}
+
+// derive makes the twin's spec. The agent goes into the image only now, when it is known that a twin is to be made.
+func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error) {
+	if m.image == "" {
+		err := m.step("adding the agent", func(update func(string)) (err error) {
+			m.image, err = m.addAgent(ctx, m.images, update)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	pinned := maps.Clone(m.images.pinned)
+	pinned[m.images.main] = m.image
+	main := m.target.revision.GetContainers()[m.images.main]
+	twin, changed, err := Derive(m.target.service, m.target.revision, Spec{
+		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: m.now, Images: pinned,
+		App: inject.AppOf(m.images.config, main.GetCommand(), main.GetArgs(), main.GetWorkingDir()),
+		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
+		CPU: m.req.CPU, Memory: m.req.Memory, ServiceAccount: m.req.ServiceAccount, SetEnv: m.req.SetEnv,
+	})
+	for _, c := range changed {
+		m.Logger.DebugContext(ctx, "the twin differs", "field", c.Field, "decision", c.Decision, "reason", c.Reason)
+	}
+	return twin, err
+}

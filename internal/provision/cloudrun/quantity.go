@@ -1,0 +1,42 @@
+package cloudrun
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// milliCPU reads "1", "0.5" or "500m" as thousandths of a CPU.
+func milliCPU(s string) (int64, bool) {
+	if m, ok := strings.CutSuffix(s, "m"); ok {
+		n, err := strconv.ParseInt(m, 10, 64)
+		return n, err == nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(f) || math.Abs(f) > 1e6 {
+		return 0, false
+	}
+	return int64(math.Round(f * 1000)), true
+}
+
+// bytesOf reads a Kubernetes quantity of bytes: "512Mi", "1G", "1.5Gi", "134217728".
+func bytesOf(s string) (int64, bool) {
+	factor := 1.0
+	for _, u := range []struct {
+		suffix string
+		factor float64
+	}{
+		{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 1 << 40},
+		{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12},
+	} {
+		if n, ok := strings.CutSuffix(s, u.suffix); ok {
+			s, factor = n, u.factor
+			break
+		}
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(f) || math.Abs(f*factor) > 1e18 {
+		return 0, false
+	}
+	return int64(f * factor), true
+}
