@@ -185,7 +185,7 @@ func (i *Issuer) opened(prefix, token string) (email string, expires time.Time, 
 	if !found {
 		return "", time.Time{}, errors.New("not a token of this emulator")
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	sealed, err := decode64(body)
 	if err != nil {
 		return "", time.Time{}, errors.New("not a token of this emulator")
 	}

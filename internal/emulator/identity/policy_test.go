@@ -1,0 +1,147 @@
+package identity
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/genproto/googleapis/type/expr"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"cloud.google.com/go/iam/apiv1/iampb"
+)
+
+func TestMembers(t *testing.T) {
+	for _, test := range []struct {
+		member, email string
+		want          bool
+	}{
+		{"allUsers", "", true},
+		{"allUsers", person, true},
+		{"allAuthenticatedUsers", "", false},
+		{"allAuthenticatedUsers", person, true},
+		{"user:" + person, person, true},
+		{"user:DEV@Example.com", person, true},
+		{"user:" + person, "other@example.com", false},
+		{"user:" + person, "", false},
+		{"serviceAccount:" + robot, robot, true},
+		{"user:" + robot, robot, false},
+		{"serviceAccount:" + person, person, false},
+		{"domain:example.com", person, true},
+		{"domain:ample.com", person, false},
+		{"domain:demo.iam.gserviceaccount.com", robot, false},
+		{"domain:", "", false},
+		{"group:team@example.com", "team@example.com", false},
+		{person, person, false},
+	} {
+		policy := Bind([]string{test.member}, "roles/run.invoker")
+		if got := Allowed(test.email, "run.routes.invoke", policy); got != test.want {
+			t.Errorf("%q as %q: %v, want %v", test.email, test.member, got, test.want)
+		}
+	}
+}
+
+func TestRoles(t *testing.T) {
+	const (
+		invoke = "run.routes.invoke"
+		create = "run.services.create"
+		read   = "run.services.get"
+		policy = "run.services.setIamPolicy"
+		actAs  = "iam.serviceAccounts.actAs"
+		token  = "iam.serviceAccounts.getAccessToken"
+		pull   = "artifactregistry.repositories.downloadArtifacts"
+		push   = "artifactregistry.repositories.uploadArtifacts"
+		logs   = "logging.logEntries.list"
+	)
+	all := []string{invoke, create, read, policy, actAs, token, pull, push, logs}
+	for role, has := range map[string][]string{
+		"roles/owner":                          {invoke, create, read, policy, actAs, pull, push, logs},
+		"roles/editor":                         {invoke, create, read, actAs, pull, push, logs},
+		"roles/viewer":                         {read, pull, logs},
+		"roles/run.admin":                      {invoke, create, read, policy},
+		"roles/run.developer":                  {invoke, create, read},
+		"roles/run.viewer":                     {read},
+		"roles/run.invoker":                    {invoke},
+		"roles/iam.serviceAccountUser":         {actAs},
+		"roles/iam.serviceAccountTokenCreator": {token},
+		"roles/artifactregistry.reader":        {pull},
+		"roles/artifactregistry.writer":        {pull, push},
+		"roles/logging.viewer":                 {logs},
+		"roles/unheard.of":                     nil,
+		"projects/p/roles/owner":               nil,
+		"owner":                                nil,
+	} {
+		p := Bind([]string{Member(person)}, role)
+		for _, permission := range all {
+			want := strings.Contains(strings.Join(has, " ")+" ", permission+" ")
+			if got := Allowed(person, permission, p); got != want {
+				t.Errorf("%s, %s: %v, want %v", role, permission, got, want)
+			}
+		}
+	}
+}
+
+func TestPoliciesAdd(t *testing.T) {
+	service, project := Bind([]string{Member(person)}, "roles/run.invoker"), Bind([]string{Member(person)}, "roles/run.viewer")
+	for _, permission := range []string{"run.routes.invoke", "run.services.get"} {
+		if !Allowed(person, permission, service, nil, project) {
+			t.Errorf("%s not allowed by the two together", permission)
+		}
+	}
+	if Allowed(person, "run.services.create", service, project) || Allowed(person, "run.routes.invoke") {
+		t.Error("allowed without a binding")
+	}
+	service.Bindings[0].Condition = &expr.Expr{Expression: "true"}
+	if Allowed(person, "run.routes.invoke", service) {
+		t.Error("a conditional binding granted something")
+	}
+}
+
+func TestCheckPolicy(t *testing.T) {
+	policy := func(role string, members ...string) *iampb.Policy { return Bind(members, role) }
+	conditional := func(version int32) *iampb.Policy {
+		p := policy("roles/run.invoker", "allUsers")
+		p.Version, p.Bindings[0].Condition = version, &expr.Expr{Expression: "true"}
+		return p
+	}
+	for name, test := range map[string]struct {
+		policy *iampb.Policy
+		text   string // empty = accepted
+	}{
+		"nil":             {nil, ""},
+		"all kinds":       {policy("roles/run.invoker", "allUsers", "allAuthenticatedUsers", "user:a@b.c", "serviceAccount:"+robot, "group:g@b.c", "domain:b.c", "principal://iam.googleapis.com/x"), ""},
+		"custom role":     {policy("projects/p/roles/r", "allUsers"), ""},
+		"role":            {policy("run.invoker", "allUsers"), "run.invoker"},
+		"role empty":      {policy("roles/", "allUsers"), "roles/"},
+		"member bare":     {policy("roles/run.invoker", "a@b.c"), "Invalid member: a@b.c"},
+		"member empty":    {policy("roles/run.invoker", "user:"), "Invalid member"},
+		"member no email": {policy("roles/run.invoker", "user:me"), "user:me"},
+		"condition v3":    {conditional(3), ""},
+		"condition v1":    {conditional(1), "version 3"},
+		"version":         {&iampb.Policy{Version: 2}, "version 2"},
+	} {
+		err := CheckPolicy(test.policy)
+		if test.text == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), test.text) {
+			t.Errorf("%s: %v, want InvalidArgument with %q", name, err, test.text)
+		}
+	}
+}
+
+func TestPermissionDenied(t *testing.T) {
+	const resource = "projects/p/locations/r/services/hello"
+	s := status.Convert(PermissionDenied("run.services.get", resource))
+	if want := "Permission 'run.services.get' denied on resource '" + resource + "' (or resource may not exist)."; s.Code() != codes.PermissionDenied || s.Message() != want {
+		t.Errorf("got %v", s)
+	}
+	info, ok := s.Details()[0].(*errdetails.ErrorInfo)
+	if !ok || info.GetReason() != "IAM_PERMISSION_DENIED" || info.GetMetadata()["permission"] != "run.services.get" || info.GetMetadata()["resource"] != resource {
+		t.Errorf("details %v", s.Details())
+	}
+}
