@@ -1,0 +1,189 @@
+//go:build linux || darwin
+
+// Cloudssh-agent is the entrypoint of a twin: an SSH server behind a WebSocket
+// endpoint, on the port that Cloud Run gives it. Its settings are in the
+// environment variable CLOUDSSH_AGENT, and nowhere else.
+//
+// Under the name cloudssh-app it starts the app in the place of which it runs.
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cloudssh/cloudssh/internal/agent"
+	"github.com/cloudssh/cloudssh/internal/transport"
+	"golang.org/x/crypto/ssh"
+)
+
+// version is set by the linker: -X main.version=v1.2.3.
+var version string
+
+func main() {
+	if filepath.Base(os.Args[0]) == agent.AppCommand {
+		err := agent.RunApp(os.Args[1:], os.Environ(), os.Stderr)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", agent.AppCommand, err)
+		os.Exit(agent.ExitStatus(err))
+	}
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		fmt.Println("cloudssh-agent", buildVersion())
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "cloudssh-agent:", err)
+		os.Exit(1)
+	}
+}
+
+// buildVersion must come out the same as the client's, or the two will not talk.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+func run() error {
+	if len(os.Args) > 1 {
+		return fmt.Errorf("unexpected argument %q", os.Args[1])
+	}
+	settings, err := agent.ParseSettings(os.Getenv(agent.SettingsVariable))
+	if err != nil {
+		return err
+	}
+	port, err := listenPort(os.Getenv("PORT"))
+	if err != nil {
+		return err
+	}
+	// The memory is the app's by right. 64 MiB is more than a few bulk
+	// transfers hold; beyond it the collector works harder.
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(64 << 20)
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	signal.Ignore(syscall.SIGHUP) // started by hand, the terminal may go away
+	return serve(ctx, settings, port)
+}
+
+// listenPort is the container contract's: the value of PORT, or 8080.
+func listenPort(value string) (int, error) {
+	if value == "" {
+		return 8080, nil
+	}
+	port, err := strconv.Atoi(value)
+	if err != nil || port < 0 || port > 65535 {
+		return 0, fmt.Errorf("PORT is %q, which is no port", value)
+	}
+	return port, nil
+}
+
+// serve answers HTTP on the port and SSH inside it, until ctx ends or a limit
+// of the settings is reached.
+func serve(ctx context.Context, settings agent.Settings, port int) error {
+	hostKey, err := newHostKey()
+	if err != nil {
+		return err
+	}
+	log := newLogger().With("twin", settings.Twin)
+	streams := transport.NewListener(transport.ListenerConfig{
+		Version:  buildVersion(),
+		Instance: newInstanceID(),
+		HostKey:  strings.TrimSpace(string(ssh.MarshalAuthorizedKey(hostKey.PublicKey()))),
+	})
+	tcp, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+	if err != nil {
+		return fmt.Errorf("listening on PORT: %w", err)
+	}
+	server := &http.Server{
+		Handler:           handler(streams),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		if err := server.Serve(tcp); !errors.Is(err, http.ErrServerClosed) {
+			stop(err)
+		}
+	}()
+	log.Info("agent started", "version", buildVersion(), "address", tcp.Addr().String(), "service", settings.Service)
+	err = agent.Serve(ctx, streams, agent.Config{
+		Settings: settings,
+		HostKey:  hostKey,
+		Version:  buildVersion(),
+		Logger:   log,
+		LastLeft: func() { streams.Refuse(http.StatusGone) },
+	})
+	return errors.Join(err, server.Close())
+}
+
+// handler puts the agent's paths beside a page that tells people and probes
+// what this is.
+func handler(streams http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/cloudssh/", streams)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "This is a temporary copy of a service, made by cloudssh for a developer's session. The service itself is elsewhere.") //nolint:errcheck // the caller is gone
+	})
+	return mux
+}
+
+// newHostKey makes a key that lives and dies with the instance: the client
+// learns it over TLS.
+func newHostKey() (ssh.Signer, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making the host key: %w", err)
+	}
+	return ssh.NewSignerFromKey(key)
+}
+
+func newInstanceID() string {
+	id := make([]byte, 16)
+	rand.Read(id) //nolint:errcheck // never fails, see its documentation
+	return hex.EncodeToString(id)
+}
+
+// newLogger writes JSON as Cloud Logging reads it: severity and message are its
+// names, and the time is its own business.
+func newLogger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) > 0 {
+				return a
+			}
+			switch a.Key {
+			case slog.LevelKey:
+				a.Key = "severity"
+				if a.Value.String() == "WARN" {
+					a.Value = slog.StringValue("WARNING")
+				}
+			case slog.MessageKey:
+				a.Key = "message"
+			case slog.TimeKey:
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}

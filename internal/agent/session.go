@@ -1,0 +1,331 @@
+//go:build linux || darwin
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// A session is one session channel: what the client asks for before the
+// program starts, and the program.
+//
+// One goroutine, serve, handles the channel's requests; only it reads and
+// writes the fields without a comment.
+type session struct {
+	conn    *connection
+	channel ssh.Channel
+	env     []string // set by the client
+	envSize int
+	term    string // the TERM of pty-req
+	started bool   // a program was asked for
+	begun   time.Time
+
+	ended    chan struct{} // closed when the program and its output are done
+	endOnce  sync.Once
+	hungUp   chan struct{} // closed when the client is gone
+	hangOnce sync.Once
+
+	outMu sync.Mutex // held while writing to the channel's output
+	eof   bool       // no more output may be written; guarded by outMu
+
+	mu      sync.Mutex
+	pty     *terminal // nil without pty-req
+	process *process  // nil before it started
+}
+
+func newSession(c *connection) *session {
+	return &session{conn: c, ended: make(chan struct{}), hungUp: make(chan struct{})}
+}
+
+// serve handles requests until the channel is gone and returns when the
+// program is, too.
+func (s *session) serve(requests <-chan *ssh.Request) {
+	for req := range requests {
+		ok, start := s.request(req.Type, req.Payload)
+		if req.WantReply {
+			req.Reply(ok, nil) //nolint:errcheck // the loop ends when the channel does
+		}
+		// After the reply: a program may be over, and its channel closed,
+		// before another instruction of ours is executed.
+		if start != nil {
+			start()
+		}
+	}
+	s.hangOnce.Do(func() { close(s.hungUp) })
+	if !s.started {
+		s.end()
+	}
+	s.hangup()
+	if pty := s.terminal(); pty != nil {
+		pty.close()
+	}
+}
+
+// request handles one request. A start function comes with those that start a
+// program.
+func (s *session) request(kind string, payload []byte) (ok bool, start func()) {
+	switch kind {
+	case "env":
+		return s.setEnv(payload), nil
+	case "pty-req":
+		return s.allocate(payload), nil
+	case "window-change":
+		return s.resize(payload), nil
+	case "signal":
+		return s.signal(payload), nil
+	case "break":
+		pty := s.terminal()
+		return pty != nil && pty.sendBreak() == nil, nil
+	case "eow@openssh.com":
+		return s.stopOutput(), nil
+	case "shell", "exec", "exec-argv@cloudssh", "subsystem":
+		return s.begin(kind, payload)
+	}
+	return false, nil
+}
+
+func (s *session) setEnv(payload []byte) bool {
+	var req struct{ Name, Value string }
+	if ssh.Unmarshal(payload, &req) != nil || s.started || !envAllowed(req.Name, req.Value) {
+		return false
+	}
+	s.envSize += len(req.Name) + len(req.Value)
+	if len(s.env) >= maxClientEnv || s.envSize > maxClientEnvSize {
+		return false
+	}
+	s.env = append(s.env, req.Name+"="+req.Value)
+	return true
+}
+
+func (s *session) allocate(payload []byte) bool {
+	var req struct {
+		Term                      string
+		Cols, Rows, Width, Height uint32
+		Modes                     string
+	}
+	if ssh.Unmarshal(payload, &req) != nil || s.started || s.terminal() != nil {
+		return false
+	}
+	pty, err := openTerminal()
+	if err != nil {
+		s.conn.log.Warn("no terminal", "reason", err.Error())
+		return false
+	}
+	// A mode or size that cannot be set is not worth the terminal.
+	modes := parseModes([]byte(req.Modes))
+	if err := errors.Join(pty.resize(req.Cols, req.Rows, req.Width, req.Height), pty.apply(modes)); err != nil {
+		s.conn.log.Warn("setting up the terminal", "reason", err.Error())
+	}
+	if !strings.ContainsRune(req.Term, 0) {
+		s.term = req.Term
+	}
+	s.mu.Lock()
+	s.pty = pty
+	s.mu.Unlock()
+	return true
+}
+
+func (s *session) terminal() *terminal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pty
+}
+
+func (s *session) resize(payload []byte) bool {
+	var req struct{ Cols, Rows, Width, Height uint32 }
+	pty := s.terminal()
+	return ssh.Unmarshal(payload, &req) == nil && pty != nil && pty.resize(req.Cols, req.Rows, req.Width, req.Height) == nil
+}
+
+func (s *session) signal(payload []byte) bool {
+	var req struct{ Name string }
+	if ssh.Unmarshal(payload, &req) != nil {
+		return false
+	}
+	sig, ok := signalNumber(req.Name)
+	p := s.running()
+	return ok && p != nil && p.signal(sig) == nil
+}
+
+// stopOutput is OpenSSH's word that the client's stdout is closed: the program
+// gets a SIGPIPE when it writes on, so that `cloudssh x --exec yes | head` ends.
+func (s *session) stopOutput() bool {
+	p := s.running()
+	if p == nil || p.stdout == nil {
+		return false
+	}
+	p.stdout.Close() //nolint:errcheck // it only makes writes fail
+	return true
+}
+
+// running is the process, or nil if there is none or the session is over: then
+// its process id may be another's.
+func (s *session) running() *process {
+	select {
+	case <-s.ended:
+		return nil
+	default:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
+}
+
+func (s *session) interactive() bool { return s.terminal() != nil }
+
+// say writes a line of ours to the user: among the output on a terminal, which
+// the program may have in raw mode, else to stderr.
+func (s *session) say(text string) {
+	if s.interactive() {
+		s.write(s.channel, []byte("\r\ncloudssh: "+text+"\r\n")) //nolint:errcheck // nobody else to tell
+		return
+	}
+	s.write(s.channel.Stderr(), []byte("cloudssh: "+text+"\n")) //nolint:errcheck // as above
+}
+
+// write serializes what goes to the client: x/crypto/ssh allows one writer per
+// stream, and none that races with the end of the output.
+func (s *session) write(w io.Writer, p []byte) (int, error) {
+	s.outMu.Lock()
+	defer s.outMu.Unlock()
+	if s.eof {
+		return 0, io.ErrClosedPipe
+	}
+	return w.Write(p)
+}
+
+// closeOutput tells the client that no more output comes.
+func (s *session) closeOutput() {
+	s.outMu.Lock()
+	defer s.outMu.Unlock()
+	if !s.eof {
+		s.eof = true
+		s.channel.CloseWrite() //nolint:errcheck // fails only with the channel
+	}
+}
+
+// end closes the channel, once.
+func (s *session) end() {
+	s.endOnce.Do(func() {
+		s.closeOutput()
+		s.channel.Close() //nolint:errcheck // fails only when closed by the client
+		close(s.ended)
+	})
+}
+
+// exit sends how the program ended, after all of its output, and closes.
+func (s *session) exit(status exitStatus) {
+	s.closeOutput()
+	s.channel.SendRequest(status.request(), false, status.payload()) //nolint:errcheck // the client may be gone
+	s.conn.log.Info("session ended", "status", status.String(), "seconds", int(time.Since(s.begun).Seconds()))
+	s.end()
+}
+
+// begin accepts or refuses the request for a program. Once accepted, what goes
+// wrong is told on stderr and by the exit status, as a shell would.
+func (s *session) begin(kind string, payload []byte) (bool, func()) {
+	if s.started {
+		return false, nil
+	}
+	var run func()
+	switch kind {
+	case "shell":
+		run = func() { s.run(s.shellProgram("")) }
+	case "exec":
+		var req struct{ Command string }
+		if ssh.Unmarshal(payload, &req) != nil {
+			return false, nil
+		}
+		run = func() { s.run(s.shellProgram(req.Command, "-c", req.Command)) }
+	case "exec-argv@cloudssh":
+		argv, err := parseArgv(payload)
+		if err != nil {
+			return false, nil
+		}
+		run = func() { s.run(s.argvProgram(argv)) }
+	case "subsystem":
+		var req struct{ Name string }
+		if ssh.Unmarshal(payload, &req) != nil || req.Name != "sftp" {
+			return false, nil
+		}
+		kind, run = "sftp", func() { go s.serveSFTP() }
+	}
+	s.started = true
+	return true, func() {
+		s.begun = time.Now()
+		// No command line: it may hold secrets.
+		s.conn.log.Info("session started", "kind", kind, "terminal", s.interactive())
+		run()
+	}
+}
+
+// environ is the program's environment.
+func (s *session) environ() []string {
+	env := s.conn.server.env
+	for _, kv := range s.env {
+		name, value, _ := strings.Cut(kv, "=")
+		env = setenv(env, name, value)
+	}
+	if s.term != "" {
+		env = setenv(env, "TERM", s.term)
+	}
+	return env
+}
+
+// shellProgram is the shell with arguments. A NUL cannot be part of any.
+func (s *session) shellProgram(command string, args ...string) (program, error) {
+	if strings.ContainsRune(command, 0) {
+		return program{}, &startError{126, "the command contains a NUL byte"}
+	}
+	sh, err := shell(s.conn.server.env, s.conn.server.settings.Service, shells())
+	sh.args = append(sh.args, args...)
+	return sh, err
+}
+
+func (s *session) argvProgram(argv []string) (program, error) {
+	dir, _ := s.conn.server.settings.App.dir()
+	path, err := lookPath(argv[0], s.environ(), dir)
+	return program{path, argv}, err
+}
+
+// parseArgv decodes the payload of exec-argv@cloudssh.
+func parseArgv(payload []byte) ([]string, error) {
+	var head struct {
+		Count uint32
+		Rest  []byte `ssh:"rest"`
+	}
+	if err := ssh.Unmarshal(payload, &head); err != nil {
+		return nil, fmt.Errorf("decoding the argument count: %w", err)
+	}
+	// Each argument takes four bytes at least: no count can make us allocate
+	// more than was sent.
+	if head.Count == 0 || int64(head.Count)*4 > int64(len(head.Rest)) {
+		return nil, fmt.Errorf("%d arguments in %d bytes", head.Count, len(head.Rest))
+	}
+	argv := make([]string, head.Count)
+	rest := head.Rest
+	for i := range argv {
+		var item struct {
+			Arg  string
+			Rest []byte `ssh:"rest"`
+		}
+		if err := ssh.Unmarshal(rest, &item); err != nil {
+			return nil, fmt.Errorf("decoding argument %d: %w", i, err)
+		}
+		if strings.ContainsRune(item.Arg, 0) {
+			return nil, fmt.Errorf("argument %d contains a NUL byte", i)
+		}
+		argv[i], rest = item.Arg, item.Rest
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes after the arguments", len(rest))
+	}
+	return argv, nil
+}
