@@ -11,9 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"cloud.google.com/go/run/apiv2/runpb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )
@@ -300,7 +299,7 @@ func upgrade(w http.ResponseWriter, _ *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.Close() //nolint:errcheck // a test's
+	defer conn.Close()
 	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 	_, _ = io.Copy(conn, rw)
 	if c, ok := conn.(interface{ CloseWrite() error }); ok {
@@ -311,7 +310,7 @@ func upgrade(w http.ResponseWriter, _ *http.Request) {
 // dialUpgrade makes an upgraded connection to the revision through an HTTP server.
 func dialUpgrade(t *testing.T, l net.Listener, h http.Handler, dial func() (net.Conn, error)) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	s := &http.Server{Handler: h} //nolint:gosec // a test's
+	s := &http.Server{Handler: h}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

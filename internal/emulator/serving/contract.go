@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"cloud.google.com/go/run/apiv2/runpb"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 const (

@@ -7,11 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"cloud.google.com/go/run/apiv2/runpb"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"cloud.google.com/go/run/apiv2/runpb"
 )
 
 // Deploy pulls the revision's images, starts one instance and returns when it has passed its startup probes: the revision

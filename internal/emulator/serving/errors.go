@@ -7,9 +7,8 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-
 	"cloud.google.com/go/run/apiv2/runpb"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )

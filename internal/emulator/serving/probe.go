@@ -10,11 +10,10 @@ import (
 	"strconv"
 	"time"
 
+	"cloud.google.com/go/run/apiv2/runpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
-
-	"cloud.google.com/go/run/apiv2/runpb"
 )
 
 // What a startup probe is when the service sets none.

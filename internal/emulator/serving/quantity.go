@@ -25,7 +25,7 @@ func parseBytes(s string) (int64, error) {
 	number := strings.TrimRight(s, "KMGTPEki")
 	n, err := strconv.ParseFloat(number, 64)
 	factor, ok := unit(s[len(number):])
-	if err != nil || !ok || n <= 0 || n*factor >= math.MaxInt64 {
+	if err != nil || !ok || !(n > 0 && n*factor < math.MaxInt64) { // NaN is neither
 		return 0, fmt.Errorf("%q is not a size such as 512Mi", s)
 	}
 	return int64(n * factor), nil

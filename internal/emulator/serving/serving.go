@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"cloud.google.com/go/run/apiv2/runpb"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )

@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/run/apiv2/runpb"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-
-	"cloud.google.com/go/run/apiv2/runpb"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )
@@ -37,7 +36,7 @@ func web(h http.Handler, exit <-chan error) runtime.Program {
 		if err != nil {
 			return err
 		}
-		s := &http.Server{Handler: h} //nolint:gosec // a test's
+		s := &http.Server{Handler: h}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)

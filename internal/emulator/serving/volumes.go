@@ -70,10 +70,11 @@ func (f *Fleet) prepareVolumes(ctx context.Context, p *plan, instanceID string) 
 func (f *Fleet) prepareVolume(ctx context.Context, p *plan, v *runpb.Volume, dir string) (mountedVolume, error) {
 	switch kind := v.GetVolumeType().(type) {
 	case *runpb.Volume_EmptyDir:
-		if kind.EmptyDir.GetMedium() == runpb.EmptyDirVolumeSource_MEMORY {
+		switch kind.EmptyDir.GetMedium() {
+		case runpb.EmptyDirVolumeSource_MEDIUM_UNSPECIFIED, runpb.EmptyDirVolumeSource_MEMORY:
 			return memoryVolume(v.GetName(), kind.EmptyDir.GetSizeLimit(), p.memory)
 		}
-		return directoryVolume(dir, false)
+		return directoryVolume(dir, false) // DISK, which this version of runpb does not name
 	case *runpb.Volume_Secret:
 		return f.secretVolume(ctx, kind.Secret, dir)
 	case *runpb.Volume_Gcs:
