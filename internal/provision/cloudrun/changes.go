@@ -56,7 +56,7 @@ func (d *differ) message(path string, from, twin protoreflect.Message, except ..
 		if from.Has(src) == twin.Has(to) && (!twin.Has(to) || was.Equal(is)) {
 			continue
 		}
-		if sub := to.Message(); sub != nil && ours(sub) && !to.IsList() && from.Has(src) && twin.Has(to) {
+		if sub := to.Message(); sub != nil && ours(sub) && !to.IsList() && !to.IsMap() && from.Has(src) && twin.Has(to) {
 			d.message(path+name+".", was.Message(), is.Message())
 			continue
 		}

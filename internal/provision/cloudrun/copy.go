@@ -56,13 +56,16 @@ func (c copier) field(dst protoreflect.Message, f protoreflect.FieldDescriptor, 
 	}
 }
 
-// value copies a message into a new one. Messages from outside Cloud Run's own schema (durations) have no choices in
-// them.
+// value copies a message into a new one. Messages from outside Cloud Run's own schema (durations) are scalars all
+// through, and hold nothing to decide about.
 func (c copier) value(dst, src protoreflect.Message) protoreflect.Value {
 	if ours(src.Descriptor()) {
 		c.message(dst, src)
 	} else {
-		proto.Merge(dst.Interface(), src.Interface())
+		src.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			dst.Set(f, v)
+			return true
+		})
 	}
 	return protoreflect.ValueOfMessage(dst)
 }
