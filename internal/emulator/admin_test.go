@@ -9,7 +9,6 @@ import (
 	run "cloud.google.com/go/run/apiv2"
 	"cloud.google.com/go/run/apiv2/runpb"
 	"github.com/google/go-cmp/cmp"
-	"github.com/googleapis/gax-go/v2/apierror"
 	"google.golang.org/api/iterator"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -40,7 +39,10 @@ func clients(t *testing.T, test func(t *testing.T, s *emulator.Server, c *run.Se
 
 // refused tells whether an error of either dialect of the client has a code.
 func refused(err error, want codes.Code) bool {
-	var e *apierror.APIError
+	var e interface {
+		HTTPCode() int
+		GRPCStatus() *status.Status
+	}
 	if !errors.As(err, &e) {
 		return status.Code(err) == want
 	}

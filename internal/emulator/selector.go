@@ -74,5 +74,8 @@ func splitSelector(selector string) []string {
 			start = i + 1
 		}
 	}
+	if start <= len(selector) { // a parenthesis is open: let the parser refuse the rest
+		parts = append(parts, selector[start:])
+	}
 	return parts
 }
