@@ -126,7 +126,7 @@ func (f *fixture) tryDeploy() error {
 func (f *fixture) deploy() {
 	f.t.Helper()
 	if err := f.tryDeploy(); err != nil {
-		f.t.Fatal(err)
+		f.t.Fatalf("%v\nlog:\n%s", err, f.logs())
 	}
 }
 
