@@ -1,0 +1,89 @@
+package runtime
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// cgroups says where memory is accounted on this machine: in cgroup v2, or in v1's
+// memory hierarchy, which machines with both ("hybrid") have.
+type cgroups struct {
+	memory  string // mount point; empty when memory cannot be limited
+	unified bool   // version 2
+	swap    bool   // swap can be limited, and has to be for a memory limit to mean something
+}
+
+// findCgroups looks at the mounts of this process.
+func findCgroups() cgroups {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return cgroups{}
+	}
+	defer f.Close()
+	var c cgroups
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		left, right, ok := strings.Cut(lines.Text(), " - ")
+		fields, fs := strings.Fields(left), strings.Fields(right)
+		if !ok || len(fields) < 5 || len(fs) < 3 {
+			continue
+		}
+		switch {
+		case fs[0] == "cgroup" && slices.Contains(strings.Split(fs[2], ","), "memory"):
+			c = cgroups{memory: fields[4], swap: exists(filepath.Join(fields[4], "memory.memsw.limit_in_bytes"))}
+		case fs[0] == "cgroup2" && c.memory == "" && hasController(fields[4], "memory"):
+			c = cgroups{memory: fields[4], unified: true, swap: haveSwap()}
+		}
+	}
+	if c.memory != "" && !writable(c.memory) {
+		return cgroups{}
+	}
+	return c
+}
+
+func hasController(mount, name string) bool {
+	controllers, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
+	return err == nil && slices.Contains(strings.Fields(string(controllers)), name)
+}
+
+// haveSwap tells whether anything is listed after the heading of /proc/swaps.
+func haveSwap() bool {
+	swaps, err := os.ReadFile("/proc/swaps")
+	return err == nil && strings.Count(string(swaps), "\n") > 1
+}
+
+// writable tries to make a control group: in a container they are often read-only.
+func writable(mount string) bool {
+	probe, err := os.MkdirTemp(mount, "cloudssh-probe-")
+	if err != nil {
+		return false
+	}
+	return os.Remove(probe) == nil
+}
+
+// oomKilled tells whether the kernel killed a process of the control group for its memory
+// limit. See the kernel's admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
+func (c cgroups) oomKilled(path string) bool {
+	if c.memory == "" {
+		return false
+	}
+	file := "memory.oom_control"
+	if c.unified {
+		file = "memory.events"
+	}
+	text, err := os.ReadFile(filepath.Join(c.memory, path, file))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			count, err := strconv.Atoi(strings.TrimSpace(n))
+			return err == nil && count > 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,159 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// threadNamespace is the network namespace of the calling thread.
+const threadNamespace = "/proc/thread-self/ns/net"
+
+// A netNS is a network namespace with a loopback interface, kept by a bind mount.
+type netNS struct {
+	path string
+	file *os.File
+}
+
+// newNetNS makes a namespace and mounts it on a new file.
+func newNetNS(path string) (*netNS, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("creating network namespace: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	err = onOwnThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		if err := setUpLoopback(); err != nil {
+			return err
+		}
+		return unix.Mount(threadNamespace, path, "", unix.MS_BIND, "")
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("creating network namespace %s: %w", path, err), os.Remove(path))
+	}
+	n := &netNS{path: path}
+	if n.file, err = os.Open(path); err != nil {
+		return nil, errors.Join(err, n.remove())
+	}
+	return n, nil
+}
+
+// setUpLoopback starts the loopback interface of the calling thread's namespace and lets
+// everybody bind low ports, as Docker does: Cloud Run's port is free to choose.
+func setUpLoopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0) //nolint:gosec // exists
+}
+
+// onOwnThread runs a function that changes the network namespace of its thread. The thread
+// goes back to the others only in the namespace from which it came; else it ends.
+func onOwnThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // a goroutine that ends while locked ends its thread
+		done <- restoring(f)
+	}()
+	return <-done
+}
+
+func restoring(f func() error) error {
+	home, err := os.Open(threadNamespace)
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	err = f()
+	if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+		runtime.UnlockOSThread()
+	}
+	return err
+}
+
+// do runs a function on a thread that is in the namespace. What it starts on other threads is not.
+func (n *netNS) do(f func() error) error {
+	return onOwnThread(func() error {
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("entering network namespace %s: %w", n.path, err)
+		}
+		return f()
+	})
+}
+
+// dial connects to a TCP port of the loopback interface. A socket stays in the namespace in
+// which it was made, whichever thread uses it later.
+func (n *netNS) dial(ctx context.Context, port uint16) (net.Conn, error) {
+	var c *net.TCPConn
+	err := n.do(func() (err error) {
+		var d net.Dialer
+		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+		c, err = d.DialTCP(ctx, "tcp4", netip.AddrPort{}, to)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (n *netNS) listen(ctx context.Context, address string) (net.Listener, error) {
+	want, err := parseAddress(address)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: err}
+	}
+	var l net.Listener
+	err = n.do(func() (err error) {
+		if err := addAddress(want.Addr()); err != nil {
+			return fmt.Errorf("adding %s to the loopback interface: %w", want.Addr(), err)
+		}
+		var config net.ListenConfig
+		l, err = config.Listen(ctx, "tcp", want.String())
+		return err
+	})
+	return l, err
+}
+
+// addAddress gives the loopback interface of the thread's namespace an address.
+func addAddress(ip netip.Addr) error {
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return nil
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	bits := ip.BitLen()
+	err = netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(bits, bits)}})
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+// remove unmounts the namespace; the kernel ends it with its last process and socket.
+// It may be called again.
+func (n *netNS) remove() error {
+	if n.file != nil {
+		if err := n.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			return err
+		}
+	}
+	return removeMountPoint(n.path)
+}

@@ -1,0 +1,122 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// ociProcess is the first process of an OCI container. It is a child of this process, because
+// this process is the reaper of its orphans and the runtime that started the container
+// has ended: so its true wait status is known.
+type ociProcess struct {
+	id      string // of the container
+	process *os.Process
+	done    chan struct{}
+	exit    Exit // valid after done
+}
+
+func (p *ociProcess) Done() <-chan struct{} { return p.done }
+
+func (p *ociProcess) Exit() Exit { return p.exit }
+
+func (p *ociProcess) Signal(_ context.Context, sig syscall.Signal) error {
+	err := p.process.Signal(sig)
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("sending %s to container %s: %w", signalName(sig), p.id, err)
+	}
+	return nil
+}
+
+// watch waits for the end of the process and of its output. The kernel ends all processes
+// of the PID namespace with the first, so that the output does end.
+func (p *ociProcess) watch(output *output, oomKilled func() bool) {
+	defer close(p.done)
+	state, err := p.process.Wait()
+	if err != nil {
+		p.exit.Err = fmt.Errorf("waiting for container %s: %w", p.id, err)
+	} else {
+		p.exit = exitOf(state)
+	}
+	p.exit.OOM = !p.exit.Success() && oomKilled()
+	if err := output.wait(); err != nil {
+		p.exit.Err = errors.Join(p.exit.Err, fmt.Errorf("passing on the output of container %s: %w", p.id, err))
+	}
+}
+
+func exitOf(state *os.ProcessState) Exit {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return killedBy(ws.Signal())
+	}
+	return Exit{Code: state.ExitCode()}
+}
+
+// An output is the pipes between a container and the writers of its caller.
+type output struct {
+	readers, writers [2]*os.File
+	copies           sync.WaitGroup
+	errs             [2]error
+}
+
+func newOutput() (*output, error) {
+	o := &output{}
+	for i := range o.readers {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, errors.Join(err, o.discard())
+		}
+		o.readers[i], o.writers[i] = r, w
+	}
+	return o, nil
+}
+
+// start passes on what is written until the container has closed its ends.
+func (o *output) start(stdout, stderr io.Writer) error {
+	err := o.closeWriters()
+	for i, w := range []io.Writer{stdout, stderr} {
+		if w == nil {
+			w = io.Discard
+		}
+		o.copies.Go(func() { o.errs[i] = drain(w, o.readers[i]) })
+	}
+	return err
+}
+
+// drain copies all of r. A writer that fails must not block the container, nor end it with SIGPIPE.
+func drain(w io.Writer, r *os.File) error {
+	_, err := io.Copy(w, r)
+	if err != nil {
+		_, _ = io.Copy(io.Discard, r)
+	}
+	return errors.Join(err, r.Close())
+}
+
+func (o *output) wait() error {
+	o.copies.Wait()
+	return errors.Join(o.errs[:]...)
+}
+
+func (o *output) closeWriters() error {
+	var errs []error
+	for _, w := range o.writers {
+		if w != nil {
+			errs = append(errs, w.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// discard closes both sides of an output that was not started.
+func (o *output) discard() error {
+	err := o.closeWriters()
+	for _, r := range o.readers {
+		if r != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}
+	return err
+}

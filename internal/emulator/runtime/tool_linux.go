@@ -1,0 +1,161 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A tool is an OCI runtime's command with a state directory of ours.
+// The command line is the one that runc defines and crun and runsc copy.
+type tool struct {
+	kind string // Runc, Crun or Runsc
+	path string
+	root string // --root
+}
+
+// findTool looks for a runtime where distributions put it: an unprivileged user's PATH
+// often lacks the sbin directories.
+func findTool(kind string) (string, error) {
+	if path, err := exec.LookPath(kind); err == nil {
+		return filepath.Abs(path)
+	}
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, kind)); err == nil {
+			return path, nil
+		}
+	}
+	return "", &fs.PathError{Op: "exec", Path: kind, Err: exec.ErrNotFound}
+}
+
+// command prepares a call of the runtime. Ctrl-C in the emulator's terminal must not reach it.
+func (t tool) command(ctx context.Context, args ...string) *exec.Cmd {
+	args = append([]string{"--root", t.root}, args...)
+	cmd := exec.CommandContext(ctx, t.path, args...) //nolint:gosec // the runtime that the user chose
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
+
+// run starts a container and returns the process ID of its first process.
+func (t tool) run(ctx context.Context, id, bundle string, stdout, stderr *os.File) (int, error) {
+	pidFile, log := filepath.Join(bundle, "pid"), filepath.Join(bundle, "log")
+	cmd := t.command(ctx, "--log", log, "--log-format", "json", "run", "--detach", "--bundle", bundle, "--pid-file", pidFile, id)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if err := cmd.Run(); err != nil {
+		return 0, runError(ctx, t.kind, log, err)
+	}
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return 0, fmt.Errorf("reading the process ID of container %s: %w", id, err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(text), &pid); err != nil {
+		return 0, fmt.Errorf("reading the process ID of container %s: %w", id, err)
+	}
+	return pid, nil
+}
+
+// runError is what the runtime logged, or how its process ended when it logged nothing.
+func runError(ctx context.Context, kind, log string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	message := lastMessage(log)
+	if message == "" {
+		return fmt.Errorf("running %s: %w", kind, err)
+	}
+	e := &toolError{kind: kind, message: message}
+	switch {
+	case strings.Contains(message, "no such file or directory"), strings.Contains(message, "executable file not found"):
+		e.err = fs.ErrNotExist
+	case strings.Contains(message, "permission denied"):
+		e.err = fs.ErrPermission
+	}
+	return e
+}
+
+// lastMessage reads the last error of a log in the JSON form that runc defines.
+func lastMessage(log string) string {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return ""
+	}
+	message := ""
+	for line := range bytes.Lines(text) {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal(line, &entry) == nil && entry.Level == "error" {
+			message = entry.Msg
+		}
+	}
+	return message
+}
+
+// A toolError is an error that a runtime reported.
+type toolError struct {
+	kind    string
+	message string
+	err     error // what kind of error it is, if that is known
+}
+
+func (e *toolError) Error() string {
+	message := e.message
+	// The words in front of the cause say which of runc's steps failed, to people who know runc.
+	for _, prefix := range []string{"runc run failed: ", "unable to start container process: "} {
+		message = strings.TrimPrefix(message, prefix)
+	}
+	return e.kind + ": " + message
+}
+
+// aboutCommand tells whether the container's own command or directory is what cannot be used.
+func (e *toolError) aboutCommand() bool {
+	for _, words := range []string{`exec: "`, "executable", "exec format error", "chdir to cwd"} {
+		if strings.Contains(e.message, words) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *toolError) Unwrap() error { return e.err }
+
+// remove kills a container's processes, if there are any left, and removes its state and control group.
+func (t tool) remove(ctx context.Context, id string) error {
+	if !exists(filepath.Join(t.root, id)) && t.kind != Runsc {
+		return nil
+	}
+	var output bytes.Buffer
+	cmd := t.command(ctx, "delete", "--force", id)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		if text := strings.TrimSpace(output.String()); text != "" {
+			err = errors.New(text)
+		}
+		return fmt.Errorf("removing container %s: %w", id, err)
+	}
+	return nil
+}
+
+// ids lists the containers that the runtime knows.
+func (t tool) ids() ([]string, error) {
+	entries, err := os.ReadDir(t.root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
