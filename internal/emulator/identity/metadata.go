@@ -37,8 +37,8 @@ func MetadataHandler(cfg MetadataConfig) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(flavorHeader, flavor)
 		w.Header().Set("Server", "Metadata Server for Serverless")
-		if err := admit(r); err != nil {
-			http.Error(w, err.Error(), http.StatusForbidden)
+		if reason := refusal(r); reason != "" {
+			http.Error(w, reason, http.StatusForbidden)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -50,20 +50,17 @@ func MetadataHandler(cfg MetadataConfig) http.Handler {
 	})
 }
 
-// admit keeps out what a server-side request forgery could send: requests
+// refusal keeps out what a server-side request forgery could send: requests
 // without the header, and forwarded ones. The bare probe "is this a metadata
-// server" needs no header.
-func admit(r *http.Request) error {
-	if r.Header.Get("X-Forwarded-For") != "" {
-		return errors.New("request with X-Forwarded-For refused")
+// server" needs no header. It returns the reason, or nothing.
+func refusal(r *http.Request) string {
+	switch {
+	case r.Header.Get("X-Forwarded-For") != "":
+		return "Requests with X-Forwarded-For are refused."
+	case r.URL.Path != "/" && r.Header.Get(flavorHeader) != flavor:
+		return "Missing required header: " + flavorHeader
 	}
-	if r.URL.Path == "/" {
-		return nil
-	}
-	if r.Header.Get(flavorHeader) != flavor {
-		return fmt.Errorf("Missing required header: %s", flavorHeader) //nolint:revive,staticcheck // the platform's own words
-	}
-	return nil
+	return ""
 }
 
 type metadata struct{ MetadataConfig }
@@ -115,7 +112,7 @@ func (m *metadata) token(url.Values) (contentType, body string, err error) {
 func (m *metadata) identity(query url.Values) (contentType, body string, err error) {
 	audience := query.Get("audience")
 	if audience == "" {
-		return "", "", errBadRequest("non-empty audience parameter required")
+		return "", "", badRequest("non-empty audience parameter required")
 	}
 	claims := m.Issuer.claims(m.ServiceAccount, audience)
 	if query.Get("format") != "full" {
@@ -131,10 +128,10 @@ func (m *metadata) identity(query url.Values) (contentType, body string, err err
 	return "text/html", body, err
 }
 
-// errBadRequest is an action's error that is the caller's fault.
-type errBadRequest string
+// badRequest is an action's error that is the caller's fault.
+type badRequest string
 
-func (e errBadRequest) Error() string { return string(e) }
+func (e badRequest) Error() string { return string(e) }
 
 func serveNode(w http.ResponseWriter, r *http.Request, root dir) {
 	var node any = root
@@ -171,14 +168,15 @@ func serveNode(w http.ResponseWriter, r *http.Request, root dir) {
 
 func serveAction(w http.ResponseWriter, run action, query url.Values) {
 	contentType, body, err := run(query)
-	switch err.(type) { //nolint:errorlint // made in this file, never wrapped
-	case nil:
+	var bad badRequest
+	switch {
+	case errors.As(err, &bad):
+		http.Error(w, bad.Error(), http.StatusBadRequest)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
 		w.Header().Set("Content-Type", contentType)
 		_, _ = w.Write([]byte(body)) // fails only when the caller has gone
-	case errBadRequest:
-		http.Error(w, err.Error(), http.StatusBadRequest)
-	default:
-		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }
 

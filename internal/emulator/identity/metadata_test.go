@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -83,7 +84,7 @@ func TestMetadataLibrary(t *testing.T) {
 		t.Error("not recognised as a metadata server")
 	}
 	_, err = m.GetWithContext(ctx, "instance/disks/")
-	if _, missing := err.(cloudmetadata.NotDefinedError); !missing { //nolint:errorlint // as documented
+	if missing := cloudmetadata.NotDefinedError(""); !errors.As(err, &missing) {
 		t.Errorf("instance/disks: %v, want NotDefinedError", err)
 	}
 }

@@ -65,13 +65,6 @@ func Bind(members []string, roles ...string) *iampb.Policy {
 	return p
 }
 
-// memberKinds are the forms of a member that SetIamPolicy knows, apart from
-// allUsers and allAuthenticatedUsers.
-var memberKinds = [...]string{
-	"user:", "serviceAccount:", "group:", "domain:", "deleted:", "principal://", "principalSet://",
-	"projectOwner:", "projectEditor:", "projectViewer:",
-}
-
 // CheckPolicy refuses, as InvalidArgument, a policy that SetIamPolicy does not
 // accept: an unknown form of role or member, or a condition below version 3.
 func CheckPolicy(p *iampb.Policy) error {
@@ -109,12 +102,14 @@ func validMember(m string) bool {
 	if m == everyone || m == authenticated {
 		return true
 	}
-	i := slices.IndexFunc(memberKinds[:], func(kind string) bool { return strings.HasPrefix(m, kind) })
-	if i < 0 || len(m) == len(memberKinds[i]) {
-		return false
+	kind, value, _ := strings.Cut(m, ":")
+	switch kind {
+	case "user", "serviceAccount", "group":
+		return strings.Contains(value, "@")
+	case "domain", "deleted", "principal", "principalSet", "projectOwner", "projectEditor", "projectViewer":
+		return value != ""
 	}
-	email := i < 3 // user, serviceAccount, group
-	return !email || strings.Contains(m, "@")
+	return false
 }
 
 // PermissionDenied is the platform's answer to a caller who lacks the permission

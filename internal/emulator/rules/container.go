@@ -18,9 +18,6 @@ const (
 	maxName     = 63
 )
 
-// reservedEnv is what the platform sets in every container.
-var reservedEnv = [...]string{"PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"}
-
 func (c *checker) containers(t *runpb.RevisionTemplate) {
 	const at = "template.containers"
 	containers := t.GetContainers()
@@ -47,9 +44,9 @@ func (c *checker) container(at string, k *runpb.Container, volumes []*runpb.Volu
 	c.env(at+".env", k.GetEnv())
 	c.ports(at+".ports", k.GetPorts())
 	c.mounts(at+".volume_mounts", k.GetVolumeMounts(), volumes)
-	c.probe(at+".startup_probe", k.GetStartupProbe(), startupLimits)
-	c.probe(at+".liveness_probe", k.GetLivenessProbe(), livenessLimits)
-	c.probe(at+".readiness_probe", k.GetReadinessProbe(), readinessLimits)
+	c.probe(at+".startup_probe", k.GetStartupProbe(), startupLimits())
+	c.probe(at+".liveness_probe", k.GetLivenessProbe(), livenessLimits())
+	c.probe(at+".readiness_probe", k.GetReadinessProbe(), readinessLimits())
 }
 
 func (c *checker) image(at, image string) {
@@ -123,10 +120,11 @@ func (c *checker) env(at string, env []*runpb.EnvVar) {
 	seen := map[string]bool{}
 	for i, e := range env {
 		c.envVar(index(at, i), e)
-		if slices.Contains(reservedEnv[:], e.GetName()) {
-			taken = append(taken, e.GetName())
-		} else if seen[e.GetName()] {
-			twice = append(twice, e.GetName())
+		switch n := e.GetName(); {
+		case n == "PORT", n == "K_SERVICE", n == "K_REVISION", n == "K_CONFIGURATION":
+			taken = append(taken, n)
+		case seen[n]:
+			twice = append(twice, n)
 		}
 		seen[e.GetName()] = true
 	}

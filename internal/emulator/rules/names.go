@@ -18,9 +18,6 @@ const (
 	maxAnnotationBytes = 256 << 10 // of all keys and values together, as in Kubernetes
 )
 
-// reserved are the namespaces that API v2 keeps for itself in labels and annotations.
-var reserved = [...]string{"run.googleapis.com", "cloud.googleapis.com", "serving.knative.dev", "autoscaling.knative.dev"}
-
 var (
 	hostLabel   = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)           // starts with a letter
 	subdomain   = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`)       // RFC 1123
@@ -114,7 +111,7 @@ func reservedNamespace(key string) string {
 	if !found {
 		return ""
 	}
-	for _, ns := range reserved {
+	for _, ns := range []string{"run.googleapis.com", "cloud.googleapis.com", "serving.knative.dev", "autoscaling.knative.dev"} {
 		if prefix == ns || strings.HasSuffix(prefix, "."+ns) {
 			return ns
 		}

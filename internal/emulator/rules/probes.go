@@ -16,11 +16,17 @@ type probeLimits struct {
 	tcp    bool  // whether a TCP probe is supported
 }
 
-var (
-	startupLimits   = probeLimits{kind: "startup", delay: 240, period: 240, total: 240, tcp: true}
-	livenessLimits  = probeLimits{kind: "liveness", delay: 3600, period: 3600}
-	readinessLimits = probeLimits{kind: "readiness", delay: 3600, period: 3600}
-)
+func startupLimits() probeLimits {
+	return probeLimits{kind: "startup", delay: 240, period: 240, total: 240, tcp: true}
+}
+
+func livenessLimits() probeLimits {
+	return probeLimits{kind: "liveness", delay: 3600, period: 3600}
+}
+
+func readinessLimits() probeLimits {
+	return probeLimits{kind: "readiness", delay: 3600, period: 3600}
+}
 
 // What the API assumes for numbers that are left at 0.
 const (

@@ -28,25 +28,32 @@ const (
 	minWarmMemory = 512 * mebi
 )
 
-// memoryFor are the bounds of memory by CPU: a row holds from its CPU, in
-// thousandths, up to the next row's.
-var memoryFor = [...]struct {
-	cpu       int64
-	low, high int64
-	lowText   string
-	highText  string
-}{
-	{0, 128 * mebi, 512 * mebi, "128Mi", "512Mi"},
-	{500, 128 * mebi, 1 * gibi, "128Mi", "1Gi"},
-	{1000, 128 * mebi, 4 * gibi, "128Mi", "4Gi"},
-	{2000, 128 * mebi, 8 * gibi, "128Mi", "8Gi"},
-	{4000, 2 * gibi, 16 * gibi, "2Gi", "16Gi"},
-	{6000, 4 * gibi, 24 * gibi, "4Gi", "24Gi"},
-	{8000, 4 * gibi, 32 * gibi, "4Gi", "32Gi"},
+// memoryRange is how much memory a CPU allows, in bytes.
+type memoryRange struct {
+	low, high         int64
+	lowText, highText string
 }
 
-// wholeCPUs are the values above one, in thousandths.
-var wholeCPUs = [...]int64{1000, 2000, 4000, 6000, 8000}
+// memoryFor is the range for a CPU, in thousandths
+// (https://docs.cloud.google.com/run/docs/configuring/services/memory-limits).
+func memoryFor(cpu int64) memoryRange {
+	switch {
+	case cpu < 500:
+		return memoryRange{128 * mebi, 512 * mebi, "128Mi", "512Mi"}
+	case cpu < 1000:
+		return memoryRange{128 * mebi, 1 * gibi, "128Mi", "1Gi"}
+	case cpu < 2000:
+		return memoryRange{128 * mebi, 4 * gibi, "128Mi", "4Gi"}
+	case cpu < 4000:
+		return memoryRange{128 * mebi, 8 * gibi, "128Mi", "8Gi"}
+	case cpu < 6000:
+		return memoryRange{2 * gibi, 16 * gibi, "2Gi", "16Gi"}
+	case cpu < 8000:
+		return memoryRange{4 * gibi, 24 * gibi, "4Gi", "24Gi"}
+	default:
+		return memoryRange{4 * gibi, 32 * gibi, "4Gi", "32Gi"}
+	}
+}
 
 // demand is what one container asks for.
 type demand struct {
@@ -112,19 +119,18 @@ func supportedCPU(thousandths int64, gpu bool) bool {
 	if thousandths < 1000 {
 		return thousandths >= minCPU && thousandths%10 == 0
 	}
-	return slices.Contains(wholeCPUs[:], thousandths)
+	switch thousandths {
+	case 1000, 2000, 4000, 6000, 8000:
+		return true
+	}
+	return false
 }
 
 func (c *checker) memoryForCPU(at string, d demand) bool {
 	if d.gpu {
 		return true
 	}
-	row := memoryFor[0]
-	for _, next := range memoryFor {
-		if d.cpu >= next.cpu {
-			row = next
-		}
-	}
+	row := memoryFor(d.cpu)
 	if d.memory >= row.low && d.memory <= row.high {
 		return true
 	}

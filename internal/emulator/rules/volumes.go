@@ -19,9 +19,6 @@ var (
 	secretName   = regexp.MustCompile(`^(projects/[^/]+/secrets/)?[A-Za-z0-9_-]{1,255}$`)
 )
 
-// systemPaths cannot be mounted over.
-var systemPaths = [...]string{"/dev", "/proc", "/sys"}
-
 func (c *checker) volumes(t *runpb.RevisionTemplate) {
 	seen := map[string]bool{}
 	for i, v := range t.GetVolumes() {
@@ -159,7 +156,7 @@ func (c *checker) mountPath(at, where string) {
 	case clean == "/":
 		c.refused(at, "Mounting a volume at '/' is not allowed.")
 	}
-	for _, system := range systemPaths {
+	for _, system := range []string{"/dev", "/proc", "/sys"} {
 		if clean == system || strings.HasPrefix(clean, system+"/") {
 			c.refused(at, "Mounting a volume at '%s' or under it is not allowed.", system)
 		}
