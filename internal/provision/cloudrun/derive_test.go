@@ -3,7 +3,6 @@ package cloudrun
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -592,7 +591,6 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%s is %s, though nothing became of it", same, d)
 		}
 	}
-	t.Logf("%q", slices.Sorted(maps.Keys(by)))
 }
 
 func TestQuantities(t *testing.T) {
