@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"cloud.google.com/go/run/apiv2/runpb"
@@ -195,23 +194,16 @@ func (f *Fleet) pull(ctx context.Context, p *plan) error {
 		image  v1.Image
 		config v1.Config
 	}
-	var mu sync.Mutex
-	results := map[string]result{}
-	g, ctx := errgroup.WithContext(ctx)
+	results := map[string]*result{}
 	for _, c := range p.containers {
-		ref := c.spec.GetImage()
-		if _, ok := results[ref]; ok {
-			continue
-		}
-		results[ref] = result{}
-		g.Go(func() error {
-			image, config, err := f.pullOne(ctx, ref)
-			if err != nil {
+		results[c.spec.GetImage()] = &result{}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for ref, r := range results {
+		g.Go(func() (err error) {
+			if r.image, r.config, err = f.pullOne(ctx, ref); err != nil {
 				return &imageError{ref, err}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			results[ref] = result{image, config}
 			return nil
 		})
 	}
@@ -219,7 +211,8 @@ func (f *Fleet) pull(ctx context.Context, p *plan) error {
 		return err
 	}
 	for _, c := range p.containers {
-		c.image, c.config = results[c.spec.GetImage()].image, results[c.spec.GetImage()].config
+		r := results[c.spec.GetImage()]
+		c.image, c.config = r.image, r.config
 	}
 	return nil
 }
