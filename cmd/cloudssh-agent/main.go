@@ -80,7 +80,6 @@ func run() error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	signal.Ignore(syscall.SIGHUP) // started by hand, the terminal may go away
 	return serve(ctx, settings, port)
 }
 
@@ -119,12 +118,12 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
 	go func() {
-		if err := server.Serve(tcp); !errors.Is(err, http.ErrServerClosed) {
-			stop(err)
-		}
+		defer stop()
+		served <- server.Serve(tcp)
 	}()
 	log.Info("agent started", "version", buildVersion(), "address", tcp.Addr().String(), "service", settings.Service)
 	err = agent.Serve(ctx, streams, agent.Config{
@@ -134,7 +133,11 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 		Logger:   log,
 		LastLeft: func() { streams.Refuse(http.StatusGone) },
 	})
-	return errors.Join(err, server.Close())
+	err = errors.Join(err, server.Close())
+	if broken := <-served; !errors.Is(broken, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serving HTTP: %w", broken))
+	}
+	return err
 }
 
 // handler puts the agent's paths beside a page that tells people and probes
@@ -164,8 +167,8 @@ func newInstanceID() string {
 	return hex.EncodeToString(id)
 }
 
-// newLogger writes JSON as Cloud Logging reads it: severity and message are its
-// names, and the time is its own business.
+// newLogger writes JSON as Cloud Logging reads it: time, severity and message
+// are its names.
 func newLogger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -180,8 +183,6 @@ func newLogger() *slog.Logger {
 				}
 			case slog.MessageKey:
 				a.Key = "message"
-			case slog.TimeKey:
-				return slog.Attr{}
 			}
 			return a
 		},
