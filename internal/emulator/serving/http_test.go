@@ -200,7 +200,7 @@ func TestBodyLimits(t *testing.T) {
 		_, _ = fmt.Fprint(w, n)
 	}))
 	zeros := func(n int64) io.Reader { return io.LimitReader(zeroReader{}, n) }
-	if res, body := do(t, s, http.MethodPost, "/", zeros(maxBody), nil); res.StatusCode != 200 || body != fmt.Sprint(maxBody) {
+	if res, body := do(t, s, http.MethodPost, "/", zeros(maxBody), nil); res.StatusCode != http.StatusOK || body != fmt.Sprint(maxBody) {
 		t.Errorf("32 MiB: %d %q", res.StatusCode, body)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, nil)
@@ -212,7 +212,7 @@ func TestBodyLimits(t *testing.T) {
 	if res, err := s.Client().Do(req); err != nil || res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("more than 32 MiB: %v, %v; want 413", res, err)
 	}
-	if res, body := do(t, s, http.MethodGet, "/large", nil, nil); res.StatusCode != 500 || body != "Response size was too large." {
+	if res, body := do(t, s, http.MethodGet, "/large", nil, nil); res.StatusCode != http.StatusInternalServerError || body != "Response size was too large." {
 		t.Errorf("large response: %d %q", res.StatusCode, body)
 	}
 }
