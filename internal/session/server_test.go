@@ -25,7 +25,7 @@ type server struct {
 
 // remote is the server's end of a session channel.
 type remote struct {
-	t *testing.T
+	t testing.TB
 	ssh.Channel
 	reqs <-chan *ssh.Request
 	conn net.Conn
@@ -79,7 +79,7 @@ func key(t testing.TB) ssh.Signer {
 }
 
 // listen starts the server and returns the client's connection to it.
-func (s *server) listen(t *testing.T) net.Conn {
+func (s *server) listen(t testing.TB) net.Conn {
 	t.Helper()
 	if s.signer == nil {
 		s.signer = key(t)
@@ -110,7 +110,7 @@ func (s *server) listen(t *testing.T) net.Conn {
 	return conn
 }
 
-func (s *server) serve(t *testing.T, conn net.Conn) {
+func (s *server) serve(t testing.TB, conn net.Conn) {
 	cfg := &ssh.ServerConfig{
 		PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 			if s.refuse {
@@ -162,12 +162,12 @@ func (s *server) answer(reqs <-chan *ssh.Request) {
 }
 
 // connect returns a client of a server with these sessions.
-func connect(t *testing.T, session func(*remote)) *Client {
+func connect(t testing.TB, session func(*remote)) *Client {
 	t.Helper()
 	return (&server{session: session}).client(t)
 }
 
-func (s *server) client(t *testing.T) *Client {
+func (s *server) client(t testing.TB) *Client {
 	t.Helper()
 	conn := s.listen(t)
 	c, err := New(t.Context(), conn, Config{Signer: key(t), HostKey: s.signer.PublicKey(), User: "jane"})

@@ -54,8 +54,11 @@ func (u *UI) pick(ctx context.Context, title string, entries []entry) (int, erro
 		return 0, errors.New("there is nothing to choose from")
 	}
 	u.Settle("")
-	p := tea.NewProgram(newPickModel(u.style, line(title), entries), tea.WithContext(ctx), tea.WithInput(u.in),
-		tea.WithOutput(u.out), tea.WithoutSignalHandler())
+	p := tea.NewProgram(newPickModel(u.style, line(title), entries),
+		tea.WithInput(u.in), tea.WithOutput(u.out), tea.WithoutSignalHandler())
+	// Not WithContext: a killed program leaves the reader of the terminal behind.
+	stop := context.AfterFunc(ctx, p.Quit)
+	defer stop()
 	end, err := p.Run()
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)

@@ -134,9 +134,9 @@ func TestProgressOnScreen(t *testing.T) {
 	create(nil)
 	u.Settle("hello-ssh is ready")
 	s.untilIs("a note above the steps\n✓ hello-ssh is ready")
-	if !s.vt.CursorVisible() || s.vt.Cursor().Y != 2 || s.vt.Cursor().X != 0 {
-		t.Errorf("the cursor is at %+v, visible %v", s.vt.Cursor(), s.vt.CursorVisible())
-	}
+	s.until("visible cursor below the text", func(string) bool {
+		return s.vt.CursorVisible() && s.vt.Cursor().Y == 2 && s.vt.Cursor().X == 0
+	})
 	change("too late")
 	u.Settle("")
 	_, remove := u.Progress("deleting hello-ssh")
@@ -241,6 +241,7 @@ func TestConfirmOnScreen(t *testing.T) {
 	if _, err := New(s.tty, s.tty, Options{}).Confirm(ctx, "Sure?"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+	s.press("\n") // ends the read that the question left behind
 }
 
 // TestTheTerminalIsNotQuestioned holds what package noquery promises: a
