@@ -1,3 +1,55 @@
-// Package emulator is a local Cloud Run: its Admin API, operations, ingress, registry and metadata server over
-// containers that really run.
+// Package emulator is a local Cloud Run: its Admin API (v2 over gRPC and REST, and the lists of v1), long-running
+// operations, ingress, IAM, metadata server and an OCI registry, over containers that really run. [New] starts one;
+// Google's own client libraries work against it unchanged.
+//
+// What the platform refuses is refused here with the same code and kind of message (package rules), a revision is ready
+// when its container listens (package serving), containers run under runc, crun, runsc, Docker, Podman or in process
+// (package runtime), and tokens are signed and checked (package identity).
+//
+// # Differences from the platform
+//
+// Reach and transport:
+//
+//   - Everything is plain HTTP on loopback addresses. A service's URL is
+//     http://SERVICE-PROJECTNUMBER.REGION.localhost:PORT; there is no second, hashed URL. The names always mean the
+//     loopback interface (RFC 6761 §6.3); a client whose resolver does not know that must send the Host header itself.
+//   - Instances have no network but their own loopback interface and the metadata server: no egress, no VPC access, no
+//     Cloud SQL, no calls from one service to another. Nothing therefore counts as internal traffic: what is not
+//     INGRESS_TRAFFIC_ALL answers 404 to everybody.
+//   - Requests that come from web pages (Origin, Sec-Fetch-Site) or under a foreign host name are refused by the Admin API.
+//
+// Who may do what:
+//
+//   - Admin API requests without credentials are accepted as the owner's. With an access token of this emulator its
+//     account's roles count; any other token is UNAUTHENTICATED.
+//   - Any project exists that is named. Its default compute service account is an editor of it; Options.Account owns
+//     Options.Project; Server.Grant gives more roles. There are no organisations, folders, policies of theirs or conditions.
+//   - Every service account exists. Having iam.serviceAccounts.actAs on the project is the only way to act as one.
+//   - The ingress answers every token that it does not accept with 403; the platform answers some of them with 401.
+//   - The registry asks for no credentials. Images of other registries are pulled anonymously.
+//   - IAP, Binary Authorization, encryption keys and VPC Service Controls are stored and not enforced.
+//
+// Admin API:
+//
+//   - v2: Services, Revisions, Operations and Locations. No jobs, worker pools, instances, builds, exportImage. v1: reading
+//     services and revisions; a request without a location, or with "-", sees all regions, whichever host it is sent to.
+//   - Nothing is throttled and no quota is enforced. Changes take effect at once: there is no propagation delay of IAM
+//     policies or URLs (Faults.FrontEnd makes one).
+//   - Nothing outlives the Server: services, operations, policies and registry content are gone when it closes.
+//   - Deleted services show up with show_deleted while the Server runs, without expire_time.
+//   - An update of a service that is being deleted is FAILED_PRECONDITION, and a second deletion waits for the first; what
+//     the platform does is not documented. Deleting a service ABORTs the operations that wait for it.
+//   - The partial response parameter `fields` is ignored.
+//   - multi_region_settings, build_config, custom domains, GPUs and session affinity are stored and do nothing.
+//   - satisfies_pzs, threat_detection_enabled and scaling_status are never set.
+//
+// Revisions and instances:
+//
+//   - An image is read when its revision is deployed, and its layers when they are first unpacked; the platform keeps a copy
+//     of its own from the start.
+//   - Secrets come from Options.Secret, not from Secret Manager.
+//   - Logs are the containers' own output at Revision.log_uri, and have no Cloud Logging behind them.
+//   - Which paths are reserved: /eventlog, /_ah/ and the usual debug pages of Google's servers (/healthz, /varz, ...) at the
+//     root; the platform documents "some paths ending with z".
+//   - Packages serving, rules and runtime list their own differences.
 package emulator
