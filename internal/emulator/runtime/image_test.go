@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -103,4 +105,20 @@ func busyboxImage(t testing.TB, more ...entry) v1.Image {
 		entries = append(entries, symlink("bin/"+applet, "busybox"))
 	}
 	return imageOf(t, layerOf(t, append(entries, more...)...))
+}
+
+// peerImage has the program of testdata/peer, and that alone.
+func peerImage(t testing.TB) v1.Image {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "peer")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/peer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the peer: %v\n%s", err, output)
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imageOf(t, layerOf(t, executable("peer", string(content))))
 }

@@ -196,6 +196,9 @@ func TestInProcessAddressInUse(t *testing.T) {
 	if _, err := s.Listen(t.Context(), "127.0.0.1:80"); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("second listener: %v, want EADDRINUSE", err)
 	}
+	if _, err := s.Listen(t.Context(), "169.254.169.254:80"); err != nil {
+		t.Errorf("the metadata server beside an app on port 80: %v", err)
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

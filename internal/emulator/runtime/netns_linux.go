@@ -113,14 +113,11 @@ func (n *netNS) dial(ctx context.Context, port uint16) (net.Conn, error) {
 	return c, nil
 }
 
-func (n *netNS) listen(ctx context.Context, address string) (net.Listener, error) {
-	want, err := parseAddress(address)
-	if err != nil {
-		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: err}
-	}
+// listen listens in the namespace. An address that the loopback interface does not have is given to it.
+func (n *netNS) listen(ctx context.Context, want netip.AddrPort) (net.Listener, error) {
 	var l net.Listener
-	err = n.do(func() (err error) {
-		if err := addAddress(want.Addr()); err != nil {
+	err := n.do(func() (err error) {
+		if err := addAddress("lo", netip.PrefixFrom(want.Addr(), want.Addr().BitLen())); err != nil {
 			return fmt.Errorf("adding %s to the loopback interface: %w", want.Addr(), err)
 		}
 		var config net.ListenConfig
@@ -130,21 +127,24 @@ func (n *netNS) listen(ctx context.Context, address string) (net.Listener, error
 	return l, err
 }
 
-// addAddress gives the loopback interface of the thread's namespace an address.
-func addAddress(ip netip.Addr) error {
-	if ip.IsLoopback() || ip.IsUnspecified() {
+// addAddress gives an interface of the thread's namespace an address.
+func addAddress(name string, p netip.Prefix) error {
+	if p.Addr().IsLoopback() || p.Addr().IsUnspecified() {
 		return nil
 	}
-	lo, err := netlink.LinkByName("lo")
+	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return err
 	}
-	bits := ip.BitLen()
-	err = netlink.AddrAdd(lo, &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(bits, bits)}})
+	err = netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p)})
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
 	return err
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 // remove unmounts the namespace; the kernel ends it with its last process and socket.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +77,7 @@ func assertSandboxGone(t testing.TB, r *oci, id string) {
 	t.Helper()
 	for _, pattern := range []string{
 		filepath.Join(r.state.dir, "sandboxes", id),
-		filepath.Join(r.state.dir, "netns", id),
+		filepath.Join(r.state.dir, "netns", id+"*"),
 		filepath.Join(r.tool.root, "*-"+id+"-*"),
 		filepath.Join(r.state.dir, "tmp", "*"),
 		"/sys/fs/cgroup/cloudssh-" + r.state.id + "-" + id + "-*",
@@ -327,7 +328,7 @@ func TestOCIScratch(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := imageOf(t, layerOf(t, executable("busybox", string(content))))
-	c := Container{Image: image, Args: []string{"/busybox", "cat", "/etc/hostname"}, User: "65532"}
+	c := Container{Name: "app", Image: image, Args: []string{"/busybox", "cat", "/etc/hostname"}, User: "65532"}
 	if got, want := run(t, s, c), (result{stdout: "localhost\n"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -382,25 +383,31 @@ func TestOCIMounts(t *testing.T) {
 
 func TestOCINetwork(t *testing.T) {
 	r := ociRuntime(t, Runc, t.TempDir())
+	testNetwork(t, r)
+}
+
+// testNetwork holds what every runtime with network namespaces promises.
+func testNetwork(t *testing.T, r Runtime) {
 	s, other := sandboxOf(t, r, "one"), sandboxOf(t, r, "two")
-	image := busyboxImage(t)
+	image := peerImage(t)
 
 	l, err := s.Listen(t.Context(), "169.254.169.254:80")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	go serveOnce(l, "HTTP/1.0 200 OK\r\n\r\nthe token")
-	got := run(t, s, Container{Image: image, Args: []string{"wget", "-q", "-O", "-", "http://metadata.google.internal/"}})
-	if got.stdout != "the token" {
+	go echoOnce(l)
+	ask := Container{Image: image, Args: []string{"/peer", "ask", "metadata.google.internal:80", "a token"}}
+	if got, want := run(t, s, ask), (result{stdout: "a token"}); got != want {
 		t.Errorf("metadata server in the namespace: %+v", got)
 	}
 
-	// A server in one container, a client in another one of the same sandbox.
-	server := Container{Name: "server", Image: image, Args: []string{"nc", "-lk", "-p", "80", "-e", "/bin/cat"}, User: "www"}
-	start(t, s, server)
-	client := shell(image, "until echo hi | nc 127.0.0.1 80 2>/dev/null | head -n 1 | grep hi; do :; done")
-	if got := run(t, s, client); got.stdout != "hi\n" {
+	out := newLineWaiter()
+	serve := Container{Name: "server", Image: image, Args: []string{"/peer", "serve", ":80"}, User: "65532", Stdout: out, Stderr: out}
+	start(t, s, serve)
+	out.wait(t, "ready")
+	ask.Args = []string{"/peer", "ask", "localhost:80", "hi"}
+	if got, want := run(t, s, ask), (result{stdout: "hi"}); got != want {
 		t.Errorf("from container to container: %+v", got)
 	}
 
@@ -421,6 +428,15 @@ func TestOCINetwork(t *testing.T) {
 	if _, err := other.Dial(t.Context(), 80); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("another sandbox: %v, want ECONNREFUSED", err)
 	}
+}
+
+func echoOnce(l net.Listener) {
+	c, err := l.Accept()
+	if err != nil {
+		return
+	}
+	_, _ = io.Copy(c, c)
+	_ = c.Close()
 }
 
 func TestOCIMemoryLimit(t *testing.T) {

@@ -50,8 +50,7 @@ func (s *portSpace) bind(l *portListener) error {
 		return ErrClosed
 	}
 	for other := range s.bound {
-		if other.Port() == l.address.Port() && (other.Addr() == l.address.Addr() ||
-			other.Addr().IsUnspecified() || l.address.Addr().IsUnspecified()) {
+		if conflict(other, l.address) {
 			return os.NewSyscallError("bind", syscall.EADDRINUSE)
 		}
 	}
@@ -60,6 +59,14 @@ func (s *portSpace) bind(l *portListener) error {
 	}
 	s.bound[l.address] = l
 	return nil
+}
+
+// conflict tells whether two addresses cannot both be bound. The wildcard leaves out what is
+// no loopback address: that is the emulator's, as with the other runtimes.
+func conflict(a, b netip.AddrPort) bool {
+	local := func(ip netip.Addr) bool { return ip.IsLoopback() || ip.IsUnspecified() }
+	return a.Port() == b.Port() && (a.Addr() == b.Addr() ||
+		a.Addr().IsUnspecified() && local(b.Addr()) || b.Addr().IsUnspecified() && local(a.Addr()))
 }
 
 func (s *portSpace) unbind(l *portListener) {

@@ -3,10 +3,9 @@
 // over the engine API of Docker or Podman, and over plain Go functions in this
 // process for fast tests.
 //
-// A [Sandbox] is one instance of a revision: a network namespace of its own with
-// nothing but a loopback interface, shared by the instance's containers, as on
-// Cloud Run. There is no bridge and no address outside of it. The emulator reaches
-// a container by dialling and listening inside of that namespace.
+// A [Sandbox] is one instance of a revision: a network namespace of its own, shared by the
+// instance's containers, as on Cloud Run. There is no bridge and no way out of it. The
+// emulator reaches a container by dialling and listening inside of that namespace.
 //
 // What a sandbox made is gone when it is closed: processes, mounts, control groups,
 // namespaces and files. What a killed emulator left is removed by [Runtime.Reap],
@@ -70,8 +69,9 @@ type Sandbox interface {
 	// Dial connects to a TCP port on the namespace's loopback interface. When nothing
 	// listens there the error is ECONNREFUSED.
 	Dial(ctx context.Context, port int) (net.Conn, error)
-	// Listen listens on a TCP address inside the namespace, such as "169.254.169.254:80".
-	// An address that the loopback interface does not have is added to it.
+	// Listen listens on a TCP address that the containers reach, such as "169.254.169.254:80".
+	// An address that is not a loopback one becomes reachable with it, and does not take
+	// its port from the containers.
 	Listen(ctx context.Context, address string) (net.Listener, error)
 	// Close kills every process of the sandbox with SIGKILL and removes all that it made.
 	// It may be called more than once, and again after an error.

@@ -25,7 +25,7 @@ type ociSandbox struct {
 	id       string
 	dir      string
 	hostname string
-	netns    *netNS
+	network  *network
 	etc      map[string]string // file in the containers -> file on this machine
 
 	closing context.Context //nolint:containedctx // ends the starts that are under way when Close is called
@@ -68,7 +68,7 @@ func newOCISandbox(r *oci, spec SandboxSpec) (_ *ociSandbox, err error) {
 	if err := s.writeEtc(spec.Hosts); err != nil {
 		return nil, err
 	}
-	if s.netns, err = newNetNS(filepath.Join(r.state.dir, "netns", spec.ID)); err != nil {
+	if s.network, err = newNetwork(filepath.Join(r.state.dir, "netns", spec.ID)); err != nil {
 		return nil, err
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
@@ -109,14 +109,14 @@ func (s *ociSandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
 	if s.closing.Err() != nil {
 		return nil, fmt.Errorf("dialling port %d of sandbox %s: %w", port, s.id, ErrClosed)
 	}
-	return s.netns.dial(ctx, uint16(port))
+	return s.network.dial(ctx, uint16(port))
 }
 
 func (s *ociSandbox) Listen(ctx context.Context, address string) (net.Listener, error) {
 	if s.closing.Err() != nil {
 		return nil, fmt.Errorf("listening on %s in sandbox %s: %w", address, s.id, ErrClosed)
 	}
-	return s.netns.listen(ctx, address)
+	return s.network.listen(ctx, address)
 }
 
 func (s *ociSandbox) Start(ctx context.Context, c Container) (Process, error) {
@@ -192,7 +192,7 @@ func (s *ociSandbox) start(ctx context.Context, c Container, started *ociContain
 		return nil, &StartError{c.Name, err}
 	}
 	b := &bundle{
-		container: c, user: user, root: filepath.Join(started.dir, "rootfs"), netns: s.netns.path, hostname: s.hostname,
+		container: c, user: user, root: filepath.Join(started.dir, "rootfs"), netns: s.network.inside.path, hostname: s.hostname,
 		etc: s.etc, cgroup: "/" + started.id, cgroups: s.runtime.cgroups,
 	}
 	overlay, err := makeRoot(ctx, lower, started.dir, b.root)
@@ -327,7 +327,7 @@ func (s *ociSandbox) remove(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if err := s.netns.remove(); err != nil {
+	if err := s.network.remove(); err != nil {
 		return err
 	}
 	return removeTree(s.dir)

@@ -13,7 +13,7 @@ import (
 // An identity is what a user specification such as "www:staff" means in an image.
 type identity struct {
 	uid, gid uint32
-	groups   []uint32 // additional groups, from /etc/group
+	groups   []uint32 // all groups: gid, then those of /etc/group
 	home     string   // "/" if /etc/passwd does not say
 }
 
@@ -44,9 +44,12 @@ func resolveUser(spec string, passwd, group io.Reader) (identity, error) {
 	}
 	groups := records(group, 3)
 	if withGroup {
-		return id, id.setGroup(groupName, groups, group != nil)
+		if err := id.setGroup(groupName, groups, group != nil); err != nil {
+			return identity{}, err
+		}
 	}
-	if entry != nil {
+	id.groups = []uint32{id.gid}
+	if entry != nil && !withGroup {
 		id.addGroups(entry[0], groups)
 	}
 	return id, nil
