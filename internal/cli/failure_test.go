@@ -158,7 +158,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "demo", "--exec", "true", "--runtime", "runc", "--state-dir", filepath.Join(dir, "s"))
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 255 || !strings.Contains(string(out), "no space left on device") {
 		t.Errorf("%v:\n%s", err, out)

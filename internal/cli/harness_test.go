@@ -81,7 +81,8 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 	t.Cleanup(func() { _ = w.client.Close() })
 	home := t.TempDir()
 	w.env = append(os.Environ(), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "cloudssh"),
-		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm")
+		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm",
+		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE")) // a development build compiles the agent
 	for _, line := range e.Exports() {
 		w.env = append(w.env, strings.TrimPrefix(line, "export "))
 	}

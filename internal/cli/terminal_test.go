@@ -1,0 +1,244 @@
+package cli_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/hinshun/vt10x"
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudssh/cloudssh/internal/emulator"
+)
+
+// terminal is a person's: cloudssh in a pseudo-terminal, drawn on a screen.
+type terminal struct {
+	t      *testing.T
+	pty    *os.File
+	tty    *os.File // our own handle on the other side, to look at its modes
+	cmd    *exec.Cmd
+	screen vt10x.Terminal
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at each change of the screen
+	ended   bool
+	done    chan struct{}
+}
+
+// terminal runs cloudssh in a terminal of 80 by 24.
+func (w *world) terminal(t *testing.T, args ...string) *terminal {
+	t.Helper()
+	exe, err := exec.LookPath("cloudssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &terminal{
+		t: t, pty: p, tty: tty, cmd: exec.Command(exe, args...),
+		screen: vt10x.New(vt10x.WithSize(80, 24)), changed: make(chan struct{}), done: make(chan struct{}),
+	}
+	m.resize(80, 24)
+	m.cmd.Env = w.env
+	m.cmd.Stdin, m.cmd.Stdout, m.cmd.Stderr = tty, tty, tty
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go m.draw()
+	go func() {
+		_ = m.cmd.Wait()
+		close(m.done)
+	}()
+	t.Cleanup(func() {
+		_ = m.cmd.Process.Kill()
+		<-m.done
+		_ = tty.Close()
+		_ = p.Close()
+	})
+	return m
+}
+
+func (m *terminal) draw() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := m.pty.Read(buf)
+		m.mu.Lock()
+		_, _ = m.screen.Write(buf[:n])
+		close(m.changed)
+		m.changed = make(chan struct{})
+		m.ended = err != nil
+		m.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// sees waits until the screen satisfies a condition.
+func (m *terminal) sees(what string, ok func(screen string) bool) {
+	m.t.Helper()
+	limit := time.After(60 * time.Second)
+	for {
+		m.mu.Lock()
+		text, changed, ended := m.screen.String(), m.changed, m.ended
+		m.mu.Unlock()
+		if ok(text) {
+			return
+		}
+		if ended {
+			m.t.Fatalf("the terminal was closed before it showed %s:\n%s", what, text)
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			m.t.Fatalf("the screen never showed %s:\n%s", what, text)
+		}
+	}
+}
+
+func (m *terminal) shows(text string) {
+	m.t.Helper()
+	m.sees(text, func(s string) bool { return strings.Contains(s, text) })
+}
+
+func (m *terminal) types(text string) {
+	m.t.Helper()
+	if _, err := m.pty.WriteString(text); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *terminal) resize(cols, rows int) {
+	m.t.Helper()
+	if err := pty.Setsize(m.pty, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows)}); err != nil {
+		m.t.Fatal(err)
+	}
+	m.screen.Resize(cols, rows)
+}
+
+// sane demands that the terminal is cooked, as it was before.
+func (m *terminal) sane() {
+	m.t.Helper()
+	modes, err := unix.IoctlGetTermios(int(m.tty.Fd()), unix.TCGETS)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if modes.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != unix.ICANON|unix.ECHO|unix.ISIG || modes.Iflag&unix.ICRNL == 0 || modes.Oflag&unix.OPOST == 0 {
+		m.t.Errorf("the terminal is left in modes %#x %#x %#x", modes.Iflag, modes.Oflag, modes.Lflag)
+	}
+}
+
+func (m *terminal) wait() int {
+	m.t.Helper()
+	select {
+	case <-m.done:
+	case <-time.After(60 * time.Second):
+		m.t.Fatalf("cloudssh does not end:\n%s", m.screen.String())
+	}
+	m.sane()
+	return m.cmd.ProcessState.ExitCode()
+}
+
+// TestTerminal is a session as a person has it.
+func TestTerminal(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	m := w.terminal(t, "hello")
+	m.shows("a twin of hello")
+	m.shows("# ")
+	m.types("stty size\r")
+	m.shows("24 80")
+
+	m.resize(100, 30)
+	m.types("stty size\r")
+	m.shows("30 100")
+
+	// Ctrl-C is the remote program's, and so is job control.
+	m.types("sleep 1000; echo interrupted: $?\r")
+	m.shows("sleep 1000")
+	m.types("\x03")
+	m.shows("\n")
+	m.types("echo back $((6 * 7))\r")
+	m.shows("back 42")
+
+	// A full-screen program redraws when the terminal changes.
+	m.types("vi /app/README\r")
+	m.sees("vi's screen", func(s string) bool { return strings.Contains(s, "The sample service") && strings.Contains(s, "~") })
+	m.resize(60, 12)
+	m.sees("vi on 12 rows", func(s string) bool {
+		lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+		return len(lines) >= 12 && strings.Contains(lines[11], "README")
+	})
+	m.types(":q!\r")
+	m.types("exit 9\r")
+	if code := m.wait(); code != 9 {
+		t.Errorf("exit code %d, want 9:\n%s", code, m.screen.String())
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestEscape: `~?` helps and `~.` leaves, and the twin goes.
+func TestEscape(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	m := w.terminal(t, "hello")
+	m.shows("# ")
+	m.types("~?")
+	m.shows("leave the session")
+	m.types("\r~.")
+	if code := m.wait(); code != 255 {
+		t.Errorf("exit code %d, want 255", code)
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestTerminalClosed: the window is closed in the middle of a session.
+func TestTerminalClosed(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	m := w.terminal(t, "hello")
+	m.shows("# ")
+	_ = m.tty.Close()
+	_ = m.pty.Close() // the kernel sends SIGHUP
+	select {
+	case <-m.done:
+	case <-time.After(60 * time.Second):
+		t.Fatal("cloudssh goes on without a terminal")
+	}
+	if code := m.cmd.ProcessState.ExitCode(); code != 129 {
+		t.Errorf("exit code %d, want 129", code)
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestPicker: no service named, so the person chooses.
+func TestPicker(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	m := w.terminal(t, "--exec", "echo picked $K_SERVICE")
+	m.shows("Which service?")
+	m.shows("hello")
+	m.types("\r")
+	m.shows("picked hello-ssh")
+	if code := m.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestForcedTerminal: -t without a terminal of our own, as ssh -tt.
+func TestForcedTerminal(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	r := w.cloudssh(t, "hello", "--tty", "--exec", "tty; stty size")
+	r.demand(t, 0)
+	if !strings.Contains(r.stdout, "/dev/pts/") || !strings.Contains(r.stdout, "24 80") {
+		t.Errorf("stdout %q", r.stdout)
+	}
+	r = w.cloudssh(t, "hello", "--exec", "tty")
+	r.demand(t, 1)
+	w.demandOnly(t, "hello")
+}
