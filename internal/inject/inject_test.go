@@ -52,10 +52,12 @@ func image(t *testing.T, manifest, config, layer types.MediaType) v1.Image {
 }
 
 func dockerImage(t *testing.T) v1.Image {
+	t.Helper()
 	return image(t, types.DockerManifestSchema2, types.DockerConfigJSON, types.DockerLayer)
 }
 
 func ociImage(t *testing.T) v1.Image {
+	t.Helper()
 	return image(t, types.OCIManifestSchema1, types.OCIConfigJSON, types.OCILayerZStd)
 }
 

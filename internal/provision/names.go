@@ -60,7 +60,7 @@ func fit(service string, room int) string {
 func digest(n int, words ...string) string {
 	h := sha256.New()
 	for _, w := range words {
-		fmt.Fprintf(h, "%d:%s", len(w), w)
+		h.Write(fmt.Appendf(nil, "%d:%s", len(w), w))
 	}
 	return hex.EncodeToString(h.Sum(nil))[:n]
 }

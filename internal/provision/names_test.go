@@ -12,7 +12,7 @@ import (
 // Names of services, every length several times, some with hyphens where they hurt.
 func names() []string {
 	const first, rest = "abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz0123456789-"
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // reproducible on purpose
+	r := rand.New(rand.NewPCG(1, 2)) // reproducible
 	var all []string
 	for n := 1; n <= provision.MaxName; n++ {
 		for range 50 {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// ErrTwinGone, returned by the function given to With, says that a joined twin was on its way out: it refused the
-// connection, or is not there any more. With then deletes it and begins again with another.
+// ErrTwinGone is what the function given to With returns to say that the twin is on its way out: it refused the
+// connection, or is not there any more, because another session in it was the last to leave and deletes it. That can
+// happen to the twin's maker too, when the other was faster. With then deletes it and begins again with another.
 var ErrTwinGone = errors.New("the twin is being deleted")
 
 const (
@@ -56,7 +57,7 @@ func (e *AbandonedError) Hints() []string {
 // panic f cannot say; then a twin that was joined stays, since somebody else may be in it.
 //
 // The deletion has a context of its own, 60 seconds long. What it cannot delete is named in the error, joined with f's,
-// with the commands that delete it as hints. When ErrTwinGone comes back from f for a joined twin, With starts again.
+// with the commands that delete it as hints. When ErrTwinGone comes back from f, With starts again.
 //
 // f runs in a goroutine of its own; a panic in it is raised again in the caller's as a *PanicError.
 func With(ctx context.Context, b Backend, req Request, o Options,
@@ -114,7 +115,7 @@ func (l *life) run(ctx context.Context, f func(context.Context, *Twin) (bool, er
 		}
 		l.note(twin)
 		out := guard(ctx, twin, f)
-		again := twin.Joined && errors.Is(out.err, ErrTwinGone) && restarts < maxRestarts && ctx.Err() == nil
+		again := errors.Is(out.err, ErrTwinGone) && restarts < maxRestarts && ctx.Err() == nil
 		if again {
 			out = outcome{remove: true}
 		}

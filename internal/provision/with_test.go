@@ -186,23 +186,26 @@ func TestWithGoexit(t *testing.T) {
 }
 
 func TestWithStartsAgainWhenTwinGoes(t *testing.T) {
-	b := fake{create: func(_ context.Context, _ provision.Request, n int) (*provision.Twin, error) {
-		if n == 1 {
-			return joinedTwin(), nil
-		}
-		fresh := twin()
-		return &fresh, nil
-	}}
-	err := provision.With(t.Context(), &b, provision.Request{}, provision.Options{}, func(_ context.Context, tw *provision.Twin) (bool, error) {
-		if tw.Joined {
-			return false, provision.ErrTwinGone
-		}
-		return true, nil
-	})
-	if err != nil {
-		t.Error(err)
+	for name, joined := range map[string]bool{"joined": true, "made": false} {
+		t.Run(name, func(t *testing.T) {
+			b := fake{create: func(context.Context, provision.Request, int) (*provision.Twin, error) {
+				tw := twin()
+				tw.Joined = joined
+				return &tw, nil
+			}}
+			calls := 0
+			err := provision.With(t.Context(), &b, provision.Request{}, provision.Options{}, func(context.Context, *provision.Twin) (bool, error) {
+				if calls++; calls == 1 {
+					return false, provision.ErrTwinGone
+				}
+				return true, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			b.want(t, "create", "delete app-ssh", "create", "delete app-ssh")
+		})
 	}
-	b.want(t, "create", "delete app-ssh", "create", "delete app-ssh")
 }
 
 func TestWithStartsAgainOnlySoOften(t *testing.T) {

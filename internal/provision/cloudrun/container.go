@@ -33,21 +33,21 @@ func (d deriver) container(i int) (*runpb.Container, error) {
 	}
 	c.Resources = d.resources(from.GetResources())
 	if i != mainContainer(d.rev.GetContainers()) {
-		return c, d.sidecar(c, from)
+		d.sidecar(c, from)
+		return c, nil
 	}
 	return c, d.main(c, from)
 }
 
 // sidecar leaves a sidecar as it is, apart from the probes that would end it. Its startup probe stays: without it those
 // that depend on it would not wait.
-func (d deriver) sidecar(c, from *runpb.Container) error {
+func (d deriver) sidecar(c, from *runpb.Container) {
 	c.Command, c.Args = slices.Clone(from.GetCommand()), slices.Clone(from.GetArgs())
 	c.Env = d.env(from.GetEnv(), nil)
 	if p := from.GetStartupProbe(); p != nil {
 		c.StartupProbe = &runpb.Probe{}
 		d.fields(c.StartupProbe, p)
 	}
-	return nil
 }
 
 // main makes the agent the program of the container that takes requests.

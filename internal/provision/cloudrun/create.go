@@ -104,7 +104,7 @@ func (m *making) fingerprint(key string) string {
 	h := sha256.New()
 	word := func(words ...string) {
 		for _, w := range words {
-			fmt.Fprintf(h, "%d:%s", len(w), w)
+			h.Write(fmt.Appendf(nil, "%d:%s", len(w), w))
 		}
 	}
 	word(m.target.revision.GetName(), m.target.revision.GetUid(), key, m.req.Version)

@@ -326,8 +326,10 @@ func TestCreateNotReady(t *testing.T) {
 			LogUri: "http://logs/app-ssh-00001",
 			Conditions: []*runpb.Condition{
 				{Type: "ResourcesAvailable", State: runpb.Condition_CONDITION_SUCCEEDED},
-				{Type: "ContainerHealthy", State: runpb.Condition_CONDITION_FAILED, Message: "exit(1)",
-					Reasons: &runpb.Condition_RevisionReason_{RevisionReason: runpb.Condition_HEALTH_CHECK_CONTAINER_ERROR}},
+				{
+					Type: "ContainerHealthy", State: runpb.Condition_CONDITION_FAILED, Message: "exit(1)",
+					Reasons: &runpb.Condition_RevisionReason_{RevisionReason: runpb.Condition_HEALTH_CHECK_CONTAINER_ERROR},
+				},
 			},
 		}
 		return func() *longrunningpb.Operation {
@@ -490,8 +492,11 @@ func TestCreateRefused(t *testing.T) {
 			[]string{"reading service app", "run.services.get"},
 			[]string{"run.services.get", "gcloud projects add-iam-policy-binding p --member user:ann@example.com --role roles/run.developer"},
 		},
-		"GetRevision app-00001": {status.Error(codes.Unauthenticated, "Request had invalid authentication credentials."),
-			[]string{"invalid authentication"}, []string{"gcloud auth login", "cloudssh demo"}},
+		"GetRevision app-00001": {
+			status.Error(codes.Unauthenticated, "Request had invalid authentication credentials."),
+			[]string{"invalid authentication"},
+			[]string{"gcloud auth login", "cloudssh demo"},
+		},
 		"GetService app-ssh": {status.Error(codes.Unauthenticated, "no"), []string{"reading service app-ssh: no"}, []string{"gcloud auth login"}},
 		"Validate app-ssh": {
 			status.Error(codes.PermissionDenied, "Permission 'iam.serviceaccounts.actAs' denied on service account sa@p.iam.gserviceaccount.com (or it may not exist)."),

@@ -228,11 +228,15 @@ func TestDeriveFields(t *testing.T) {
 
 	rows := []row{
 		// Service
-		{"description", func(s *runpb.Service, _ *runpb.Revision) { s.Description = "mine" }, nil,
+		{
+			"description", func(s *runpb.Service, _ *runpb.Revision) { s.Description = "mine" }, nil,
 			func(s *runpb.Service) any { return s.GetDescription() },
-			"cloudssh twin of app, started by ann@example.com at 2026-09-21T14:13:20Z: why not"},
-		{"description fits", nil, func(s *Spec) { s.Lease.Reason = strings.Repeat("ü", 600) },
-			func(s *runpb.Service) any { return len([]rune(s.GetDescription())) }, 512},
+			"cloudssh twin of app, started by ann@example.com at 2026-09-21T14:13:20Z: why not",
+		},
+		{
+			"description fits", nil, func(s *Spec) { s.Lease.Reason = strings.Repeat("ü", 600) },
+			func(s *runpb.Service) any { return len([]rune(s.GetDescription())) }, 512,
+		},
 		{"labels", func(s *runpb.Service, _ *runpb.Revision) {
 			s.Labels = map[string]string{
 				"team": "x", "run.googleapis.com/a": "1", "goog-managed-by": "tf", "goog-terraform-provisioned": "true",
@@ -252,48 +256,70 @@ func TestDeriveFields(t *testing.T) {
 		}, nil, func(s *runpb.Service) any { return s.GetAnnotations() }, map[string]string{
 			"cloudssh.dev/account": "ann@example.com", "cloudssh.dev/reason": "why not", "cloudssh.dev/maker": "m", "cloudssh.dev/spec": "s",
 		}},
-		{"client", func(s *runpb.Service, _ *runpb.Revision) { s.Client, s.ClientVersion = "gcloud", "1" }, nil,
-			func(s *runpb.Service) any { return s.GetClient() + " " + s.GetClientVersion() }, "cloudssh v1.2.3"},
-		{"ingress", func(s *runpb.Service, _ *runpb.Revision) {
-			s.Ingress = runpb.IngressTraffic_INGRESS_TRAFFIC_INTERNAL_ONLY
-		}, nil,
-			func(s *runpb.Service) any { return s.GetIngress() }, runpb.IngressTraffic_INGRESS_TRAFFIC_ALL},
-		{"launch_stage", func(s *runpb.Service, _ *runpb.Revision) { s.LaunchStage = api.LaunchStage_BETA }, nil,
-			func(s *runpb.Service) any { return s.GetLaunchStage() }, api.LaunchStage_BETA},
-		{"binary_authorization", func(s *runpb.Service, _ *runpb.Revision) {
-			s.BinaryAuthorization = &runpb.BinaryAuthorization{
-				BinauthzMethod: &runpb.BinaryAuthorization_UseDefault{UseDefault: true}, BreakglassJustification: "fire",
-			}
-		}, nil, func(s *runpb.Service) any { return s.GetBinaryAuthorization() },
-			&runpb.BinaryAuthorization{BinauthzMethod: &runpb.BinaryAuthorization_UseDefault{UseDefault: true}}},
+		{
+			"client", func(s *runpb.Service, _ *runpb.Revision) { s.Client, s.ClientVersion = "gcloud", "1" }, nil,
+			func(s *runpb.Service) any { return s.GetClient() + " " + s.GetClientVersion() }, "cloudssh v1.2.3",
+		},
+		{
+			"ingress", func(s *runpb.Service, _ *runpb.Revision) {
+				s.Ingress = runpb.IngressTraffic_INGRESS_TRAFFIC_INTERNAL_ONLY
+			}, nil,
+			func(s *runpb.Service) any { return s.GetIngress() }, runpb.IngressTraffic_INGRESS_TRAFFIC_ALL,
+		},
+		{
+			"launch_stage", func(s *runpb.Service, _ *runpb.Revision) { s.LaunchStage = api.LaunchStage_BETA }, nil,
+			func(s *runpb.Service) any { return s.GetLaunchStage() }, api.LaunchStage_BETA,
+		},
+		{
+			"binary_authorization", func(s *runpb.Service, _ *runpb.Revision) {
+				s.BinaryAuthorization = &runpb.BinaryAuthorization{
+					BinauthzMethod: &runpb.BinaryAuthorization_UseDefault{UseDefault: true}, BreakglassJustification: "fire",
+				}
+			}, nil, func(s *runpb.Service) any { return s.GetBinaryAuthorization() },
+			&runpb.BinaryAuthorization{BinauthzMethod: &runpb.BinaryAuthorization_UseDefault{UseDefault: true}},
+		},
 		{"traffic", func(s *runpb.Service, _ *runpb.Revision) {
 			s.Traffic = []*runpb.TrafficTarget{{Revision: "app-00001", Percent: 100}}
 		}, nil, func(s *runpb.Service) any { return len(s.GetTraffic()) }, 0},
-		{"scaling", func(s *runpb.Service, _ *runpb.Revision) {
-			s.Scaling = &runpb.ServiceScaling{
-				ScalingMode: runpb.ServiceScaling_MANUAL, ManualInstanceCount: proto.Int32(3), MinInstanceCount: 2, MaxInstanceCount: 9,
-			}
-		}, nil, func(s *runpb.Service) any { return s.GetScaling() },
-			&runpb.ServiceScaling{ScalingMode: runpb.ServiceScaling_AUTOMATIC, MaxInstanceCount: 1}},
-		{"invoker_iam_disabled", func(s *runpb.Service, _ *runpb.Revision) { s.InvokerIamDisabled = true }, nil,
-			func(s *runpb.Service) any { return s.GetInvokerIamDisabled() }, false},
-		{"default_uri_disabled", func(s *runpb.Service, _ *runpb.Revision) { s.DefaultUriDisabled = true }, nil,
-			func(s *runpb.Service) any { return s.GetDefaultUriDisabled() }, false},
-		{"iap_enabled", func(s *runpb.Service, _ *runpb.Revision) { s.IapEnabled = true }, nil,
-			func(s *runpb.Service) any { return s.GetIapEnabled() }, false},
+		{
+			"scaling", func(s *runpb.Service, _ *runpb.Revision) {
+				s.Scaling = &runpb.ServiceScaling{
+					ScalingMode: runpb.ServiceScaling_MANUAL, ManualInstanceCount: proto.Int32(3), MinInstanceCount: 2, MaxInstanceCount: 9,
+				}
+			}, nil, func(s *runpb.Service) any { return s.GetScaling() },
+			&runpb.ServiceScaling{ScalingMode: runpb.ServiceScaling_AUTOMATIC, MaxInstanceCount: 1},
+		},
+		{
+			"invoker_iam_disabled", func(s *runpb.Service, _ *runpb.Revision) { s.InvokerIamDisabled = true }, nil,
+			func(s *runpb.Service) any { return s.GetInvokerIamDisabled() }, false,
+		},
+		{
+			"default_uri_disabled", func(s *runpb.Service, _ *runpb.Revision) { s.DefaultUriDisabled = true }, nil,
+			func(s *runpb.Service) any { return s.GetDefaultUriDisabled() }, false,
+		},
+		{
+			"iap_enabled", func(s *runpb.Service, _ *runpb.Revision) { s.IapEnabled = true }, nil,
+			func(s *runpb.Service) any { return s.GetIapEnabled() }, false,
+		},
 		{"multi_region_settings", func(s *runpb.Service, _ *runpb.Revision) {
 			s.MultiRegionSettings = &runpb.Service_MultiRegionSettings{Regions: []string{"a", "b"}}
 		}, nil, func(s *runpb.Service) any { return s.GetMultiRegionSettings() == nil }, true},
-		{"custom_audiences", func(s *runpb.Service, _ *runpb.Revision) { s.CustomAudiences = []string{"x"} }, nil,
-			func(s *runpb.Service) any { return len(s.GetCustomAudiences()) }, 0},
-		{"build_config", func(s *runpb.Service, _ *runpb.Revision) { s.BuildConfig = &runpb.BuildConfig{Name: "b"} }, nil,
-			func(s *runpb.Service) any { return s.GetBuildConfig() == nil }, true},
-		{"name and output", func(s *runpb.Service, _ *runpb.Revision) {
-			s.Uid, s.Etag, s.Uri, s.Reconciling = "u", "e", "https://x", true
-		}, nil,
+		{
+			"custom_audiences", func(s *runpb.Service, _ *runpb.Revision) { s.CustomAudiences = []string{"x"} }, nil,
+			func(s *runpb.Service) any { return len(s.GetCustomAudiences()) }, 0,
+		},
+		{
+			"build_config", func(s *runpb.Service, _ *runpb.Revision) { s.BuildConfig = &runpb.BuildConfig{Name: "b"} }, nil,
+			func(s *runpb.Service) any { return s.GetBuildConfig() == nil }, true,
+		},
+		{
+			"name and output", func(s *runpb.Service, _ *runpb.Revision) {
+				s.Uid, s.Etag, s.Uri, s.Reconciling = "u", "e", "https://x", true
+			}, nil,
 			func(s *runpb.Service) any {
 				return s.GetName() + s.GetUid() + s.GetEtag() + s.GetUri() + fmt.Sprint(s.GetReconciling())
-			}, "false"},
+			}, "false",
+		},
 
 		// RevisionTemplate
 		{"template.revision", nil, nil, func(s *runpb.Service) any { return s.GetTemplate().GetRevision() }, ""},
@@ -302,29 +328,43 @@ func TestDeriveFields(t *testing.T) {
 		}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetLabels() }, map[string]string{
 			"cost": "1", "cloudssh": "twin", "cloudssh-source": "app", "cloudssh-owner": "abcd", "cloudssh-expires": "1790003600",
 		}},
-		{"template.annotations", func(_ *runpb.Service, r *runpb.Revision) { r.Annotations = map[string]string{"a": "b"} }, nil,
-			func(s *runpb.Service) any { return len(s.GetTemplate().GetAnnotations()) }, 0},
+		{
+			"template.annotations", func(_ *runpb.Service, r *runpb.Revision) { r.Annotations = map[string]string{"a": "b"} }, nil,
+			func(s *runpb.Service) any { return len(s.GetTemplate().GetAnnotations()) }, 0,
+		},
 		{"template.scaling", func(_ *runpb.Service, r *runpb.Revision) {
 			r.Scaling = &runpb.RevisionScaling{MinInstanceCount: 5, MaxInstanceCount: 50}
 		}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetScaling() }, &runpb.RevisionScaling{MaxInstanceCount: 1}},
-		{"vpc connector, short", func(_ *runpb.Service, r *runpb.Revision) {
-			r.VpcAccess = &runpb.VpcAccess{Connector: "c1", Egress: runpb.VpcAccess_ALL_TRAFFIC}
-		}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetVpcAccess() },
-			&runpb.VpcAccess{Connector: "projects/p/locations/r/connectors/c1", Egress: runpb.VpcAccess_ALL_TRAFFIC}},
-		{"vpc connector, full and alone", func(_ *runpb.Service, r *runpb.Revision) {
-			r.VpcAccess = &runpb.VpcAccess{Connector: "projects/host/locations/r/connectors/c1"}
-		}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetVpcAccess() },
-			&runpb.VpcAccess{Connector: "projects/host/locations/r/connectors/c1"}},
-		{"direct vpc", func(_ *runpb.Service, r *runpb.Revision) {
-			r.VpcAccess = &runpb.VpcAccess{NetworkInterfaces: []*runpb.VpcAccess_NetworkInterface{{Network: "n", Subnetwork: "s", Tags: []string{"t"}}}}
-		}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetVpcAccess() },
-			&runpb.VpcAccess{NetworkInterfaces: []*runpb.VpcAccess_NetworkInterface{{Network: "n", Subnetwork: "s", Tags: []string{"t"}}}}},
-		{"timeout", func(_ *runpb.Service, r *runpb.Revision) { r.Timeout = durationpb.New(time.Minute) }, nil,
-			func(s *runpb.Service) any { return s.GetTemplate().GetTimeout().AsDuration() }, time.Hour},
-		{"service_account", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceAccount = "a@x" }, nil,
-			func(s *runpb.Service) any { return s.GetTemplate().GetServiceAccount() }, "a@x"},
-		{"service_account asked for", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceAccount = "a@x" },
-			func(s *Spec) { s.ServiceAccount = "b@x" }, func(s *runpb.Service) any { return s.GetTemplate().GetServiceAccount() }, "b@x"},
+		{
+			"vpc connector, short", func(_ *runpb.Service, r *runpb.Revision) {
+				r.VpcAccess = &runpb.VpcAccess{Connector: "c1", Egress: runpb.VpcAccess_ALL_TRAFFIC}
+			}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetVpcAccess() },
+			&runpb.VpcAccess{Connector: "projects/p/locations/r/connectors/c1", Egress: runpb.VpcAccess_ALL_TRAFFIC},
+		},
+		{
+			"vpc connector, full and alone", func(_ *runpb.Service, r *runpb.Revision) {
+				r.VpcAccess = &runpb.VpcAccess{Connector: "projects/host/locations/r/connectors/c1"}
+			}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetVpcAccess() },
+			&runpb.VpcAccess{Connector: "projects/host/locations/r/connectors/c1"},
+		},
+		{
+			"direct vpc", func(_ *runpb.Service, r *runpb.Revision) {
+				r.VpcAccess = &runpb.VpcAccess{NetworkInterfaces: []*runpb.VpcAccess_NetworkInterface{{Network: "n", Subnetwork: "s", Tags: []string{"t"}}}}
+			}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetVpcAccess() },
+			&runpb.VpcAccess{NetworkInterfaces: []*runpb.VpcAccess_NetworkInterface{{Network: "n", Subnetwork: "s", Tags: []string{"t"}}}},
+		},
+		{
+			"timeout", func(_ *runpb.Service, r *runpb.Revision) { r.Timeout = durationpb.New(time.Minute) }, nil,
+			func(s *runpb.Service) any { return s.GetTemplate().GetTimeout().AsDuration() }, time.Hour,
+		},
+		{
+			"service_account", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceAccount = "a@x" }, nil,
+			func(s *runpb.Service) any { return s.GetTemplate().GetServiceAccount() }, "a@x",
+		},
+		{
+			"service_account asked for", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceAccount = "a@x" },
+			func(s *Spec) { s.ServiceAccount = "b@x" }, func(s *runpb.Service) any { return s.GetTemplate().GetServiceAccount() }, "b@x",
+		},
 		{"execution_environment", func(_ *runpb.Service, r *runpb.Revision) {
 			r.ExecutionEnvironment = runpb.ExecutionEnvironment_EXECUTION_ENVIRONMENT_GEN1
 		}, nil, func(s *runpb.Service) any { return s.GetTemplate().GetExecutionEnvironment() }, runpb.ExecutionEnvironment_EXECUTION_ENVIRONMENT_GEN1},
@@ -335,10 +375,14 @@ func TestDeriveFields(t *testing.T) {
 			x := s.GetTemplate()
 			return fmt.Sprintln(x.GetEncryptionKey(), x.GetEncryptionKeyRevocationAction(), x.GetEncryptionKeyShutdownDuration().AsDuration())
 		}, "key SHUTDOWN 2h0m0s\n"},
-		{"concurrency", func(_ *runpb.Service, r *runpb.Revision) { r.MaxInstanceRequestConcurrency = 1 }, nil,
-			func(s *runpb.Service) any { return s.GetTemplate().GetMaxInstanceRequestConcurrency() }, int32(80)},
-		{"service_mesh", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceMesh = &runpb.ServiceMesh{Mesh: "m"} }, nil,
-			func(s *runpb.Service) any { return s.GetTemplate().GetServiceMesh() == nil }, true},
+		{
+			"concurrency", func(_ *runpb.Service, r *runpb.Revision) { r.MaxInstanceRequestConcurrency = 1 }, nil,
+			func(s *runpb.Service) any { return s.GetTemplate().GetMaxInstanceRequestConcurrency() }, int32(80),
+		},
+		{
+			"service_mesh", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceMesh = &runpb.ServiceMesh{Mesh: "m"} }, nil,
+			func(s *runpb.Service) any { return s.GetTemplate().GetServiceMesh() == nil }, true,
+		},
 		{"health_check_disabled", nil, nil, func(s *runpb.Service) any { return s.GetTemplate().GetHealthCheckDisabled() }, false},
 		{"gpu", func(_ *runpb.Service, r *runpb.Revision) {
 			r.NodeSelector, r.GpuZonalRedundancyDisabled = &runpb.NodeSelector{Accelerator: "nvidia-l4"}, proto.Bool(true)
@@ -349,28 +393,36 @@ func TestDeriveFields(t *testing.T) {
 		}, "true true map[cpu:4 memory:16Gi]"},
 
 		// Container
-		{"name", func(_ *runpb.Service, r *runpb.Revision) { first(r).Name = "" }, nil,
-			func(s *runpb.Service) any { return mainOf(s).GetName() }, ""},
+		{
+			"name", func(_ *runpb.Service, r *runpb.Revision) { first(r).Name = "" }, nil,
+			func(s *runpb.Service) any { return mainOf(s).GetName() }, "",
+		},
 		{"image", nil, nil, func(s *runpb.Service) any { return mainOf(s).GetImage() }, injected},
-		{"source_code", func(_ *runpb.Service, r *runpb.Revision) {
-			first(r).SourceCode = &runpb.SourceCode{SourceType: &runpb.SourceCode_CloudStorageSource_{
-				CloudStorageSource: &runpb.SourceCode_CloudStorageSource{Bucket: "b", Object: "o", Generation: 3},
-			}}
-		}, nil, func(s *runpb.Service) any { return mainOf(s).GetSourceCode().GetCloudStorageSource() },
-			&runpb.SourceCode_CloudStorageSource{Bucket: "b", Object: "o", Generation: 3}},
-		{"command", func(_ *runpb.Service, r *runpb.Revision) {
-			first(r).Command, first(r).Args = []string{"/x"}, []string{"y"}
-		}, nil,
-			func(s *runpb.Service) any { return fmt.Sprint(mainOf(s).GetCommand(), mainOf(s).GetArgs()) }, "[/.cloudssh/cloudssh-agent] []"},
-		{"env", func(_ *runpb.Service, r *runpb.Revision) {
-			first(r).Env = []*runpb.EnvVar{
-				literal("B", "2"), literal("PORT", "1"), literal("K_SERVICE", "x"), literal("EMPTY", ""), literal("CLOUDSSH_AGENT", "x"),
-				{Name: "S", Values: &runpb.EnvVar_ValueSource{ValueSource: &runpb.EnvVarSource{
-					SecretKeyRef: &runpb.SecretKeySelector{Secret: "s", Version: "latest"},
-				}}},
-			}
-		}, func(s *Spec) { s.SetEnv = map[string]string{"B": "3", "A": "1"} }, func(s *runpb.Service) any { return names(mainOf(s).GetEnv()) },
-			[]string{"B=3", "EMPTY=", "S=secret:s/latest", "A=1", "CLOUDSSH_AGENT"}},
+		{
+			"source_code", func(_ *runpb.Service, r *runpb.Revision) {
+				first(r).SourceCode = &runpb.SourceCode{SourceType: &runpb.SourceCode_CloudStorageSource_{
+					CloudStorageSource: &runpb.SourceCode_CloudStorageSource{Bucket: "b", Object: "o", Generation: 3},
+				}}
+			}, nil, func(s *runpb.Service) any { return mainOf(s).GetSourceCode().GetCloudStorageSource() },
+			&runpb.SourceCode_CloudStorageSource{Bucket: "b", Object: "o", Generation: 3},
+		},
+		{
+			"command", func(_ *runpb.Service, r *runpb.Revision) {
+				first(r).Command, first(r).Args = []string{"/x"}, []string{"y"}
+			}, nil,
+			func(s *runpb.Service) any { return fmt.Sprint(mainOf(s).GetCommand(), mainOf(s).GetArgs()) }, "[/.cloudssh/cloudssh-agent] []",
+		},
+		{
+			"env", func(_ *runpb.Service, r *runpb.Revision) {
+				first(r).Env = []*runpb.EnvVar{
+					literal("B", "2"), literal("PORT", "1"), literal("K_SERVICE", "x"), literal("EMPTY", ""), literal("CLOUDSSH_AGENT", "x"),
+					{Name: "S", Values: &runpb.EnvVar_ValueSource{ValueSource: &runpb.EnvVarSource{
+						SecretKeyRef: &runpb.SecretKeySelector{Secret: "s", Version: "latest"},
+					}}},
+				}
+			}, func(s *Spec) { s.SetEnv = map[string]string{"B": "3", "A": "1"} }, func(s *runpb.Service) any { return names(mainOf(s).GetEnv()) },
+			[]string{"B=3", "EMPTY=", "S=secret:s/latest", "A=1", "CLOUDSSH_AGENT"},
+		},
 		{"cpu_idle", limits(nil), nil, func(s *runpb.Service) any { return mainOf(s).GetResources().GetCpuIdle() }, false},
 		{"startup_cpu_boost", func(_ *runpb.Service, r *runpb.Revision) {
 			first(r).Resources = &runpb.ResourceRequirements{CpuIdle: true, StartupCpuBoost: true}
@@ -381,17 +433,25 @@ func TestDeriveFields(t *testing.T) {
 		{"cpu 1000m", limits(map[string]string{"cpu": "1000m", "memory": "512Mi"}), nil, getLimits, map[string]string{"cpu": "1000m", "memory": "512Mi"}},
 		{"cpu 4", limits(map[string]string{"cpu": "4", "memory": "8Gi"}), nil, getLimits, map[string]string{"cpu": "4", "memory": "8Gi"}},
 		{"cpu unreadable", limits(map[string]string{"cpu": "lots"}), nil, getLimits, map[string]string{"cpu": "lots"}},
-		{"cpu asked for", limits(map[string]string{"cpu": "4"}), func(s *Spec) { s.CPU, s.Memory = "2", "4Gi" }, getLimits,
-			map[string]string{"cpu": "2", "memory": "4Gi"}},
+		{
+			"cpu asked for", limits(map[string]string{"cpu": "4"}), func(s *Spec) { s.CPU, s.Memory = "2", "4Gi" }, getLimits,
+			map[string]string{"cpu": "2", "memory": "4Gi"},
+		},
 		{"port by default", nil, nil, func(s *runpb.Service) any { return mainOf(s).GetPorts()[0] }, &runpb.ContainerPort{Name: "http1", ContainerPort: 8080}},
-		{"port h2c", func(_ *runpb.Service, r *runpb.Revision) {
-			first(r).Ports = []*runpb.ContainerPort{{Name: "h2c", ContainerPort: 9000}}
-		}, nil,
-			func(s *runpb.Service) any { return mainOf(s).GetPorts()[0] }, &runpb.ContainerPort{Name: "http1", ContainerPort: 9000}},
-		{"volume_mounts", volume(&runpb.Volume{VolumeType: &runpb.Volume_EmptyDir{EmptyDir: &runpb.EmptyDirVolumeSource{}}}), nil,
-			func(s *runpb.Service) any { return mainOf(s).GetVolumeMounts()[0] }, &runpb.VolumeMount{Name: "v", MountPath: "/v", SubPath: "s"}},
-		{"working_dir", func(_ *runpb.Service, r *runpb.Revision) { first(r).WorkingDir = "/w" }, nil,
-			func(s *runpb.Service) any { return mainOf(s).GetWorkingDir() }, "/w"},
+		{
+			"port h2c", func(_ *runpb.Service, r *runpb.Revision) {
+				first(r).Ports = []*runpb.ContainerPort{{Name: "h2c", ContainerPort: 9000}}
+			}, nil,
+			func(s *runpb.Service) any { return mainOf(s).GetPorts()[0] }, &runpb.ContainerPort{Name: "http1", ContainerPort: 9000},
+		},
+		{
+			"volume_mounts", volume(&runpb.Volume{VolumeType: &runpb.Volume_EmptyDir{EmptyDir: &runpb.EmptyDirVolumeSource{}}}), nil,
+			func(s *runpb.Service) any { return mainOf(s).GetVolumeMounts()[0] }, &runpb.VolumeMount{Name: "v", MountPath: "/v", SubPath: "s"},
+		},
+		{
+			"working_dir", func(_ *runpb.Service, r *runpb.Revision) { first(r).WorkingDir = "/w" }, nil,
+			func(s *runpb.Service) any { return mainOf(s).GetWorkingDir() }, "/w",
+		},
 		{"liveness_probe, readiness_probe", func(_ *runpb.Service, r *runpb.Revision) {
 			first(r).LivenessProbe, first(r).ReadinessProbe = httpProbe(), httpProbe()
 		}, nil, func(s *runpb.Service) any {
@@ -415,21 +475,29 @@ func TestDeriveFields(t *testing.T) {
 		}}}), nil, getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_Secret{Secret: &runpb.SecretVolumeSource{
 			Secret: "s", DefaultMode: 0o400, Items: []*runpb.VersionToPath{{Path: "p", Version: "1", Mode: 0o440}},
 		}}}},
-		{"cloud_sql_instance", volume(&runpb.Volume{VolumeType: &runpb.Volume_CloudSqlInstance{CloudSqlInstance: &runpb.CloudSqlInstance{Instances: []string{"i"}}}}), nil,
-			getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_CloudSqlInstance{CloudSqlInstance: &runpb.CloudSqlInstance{Instances: []string{"i"}}}}},
+		{
+			"cloud_sql_instance", volume(&runpb.Volume{VolumeType: &runpb.Volume_CloudSqlInstance{CloudSqlInstance: &runpb.CloudSqlInstance{Instances: []string{"i"}}}}), nil,
+			getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_CloudSqlInstance{CloudSqlInstance: &runpb.CloudSqlInstance{Instances: []string{"i"}}}},
+		},
 		{"empty_dir", volume(&runpb.Volume{VolumeType: &runpb.Volume_EmptyDir{EmptyDir: &runpb.EmptyDirVolumeSource{
 			Medium: runpb.EmptyDirVolumeSource_MEMORY, SizeLimit: "1Gi",
 		}}}), nil, getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_EmptyDir{EmptyDir: &runpb.EmptyDirVolumeSource{
 			Medium: runpb.EmptyDirVolumeSource_MEMORY, SizeLimit: "1Gi",
 		}}}},
-		{"nfs", volume(&runpb.Volume{VolumeType: &runpb.Volume_Nfs{Nfs: &runpb.NFSVolumeSource{Server: "s", Path: "/p"}}}), nil,
-			getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_Nfs{Nfs: &runpb.NFSVolumeSource{Server: "s", Path: "/p", ReadOnly: true}}}},
-		{"gcs", volume(&runpb.Volume{VolumeType: &runpb.Volume_Gcs{Gcs: &runpb.GCSVolumeSource{Bucket: "b", MountOptions: []string{"o"}}}}), nil,
-			getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_Gcs{Gcs: &runpb.GCSVolumeSource{Bucket: "b", MountOptions: []string{"o"}, ReadOnly: true}}}},
-		{"volume of an unknown kind", volume(&runpb.Volume{}), nil,
+		{
+			"nfs", volume(&runpb.Volume{VolumeType: &runpb.Volume_Nfs{Nfs: &runpb.NFSVolumeSource{Server: "s", Path: "/p"}}}), nil,
+			getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_Nfs{Nfs: &runpb.NFSVolumeSource{Server: "s", Path: "/p", ReadOnly: true}}},
+		},
+		{
+			"gcs", volume(&runpb.Volume{VolumeType: &runpb.Volume_Gcs{Gcs: &runpb.GCSVolumeSource{Bucket: "b", MountOptions: []string{"o"}}}}), nil,
+			getVolume, &runpb.Volume{Name: "v", VolumeType: &runpb.Volume_Gcs{Gcs: &runpb.GCSVolumeSource{Bucket: "b", MountOptions: []string{"o"}, ReadOnly: true}}},
+		},
+		{
+			"volume of an unknown kind", volume(&runpb.Volume{}), nil,
 			func(s *runpb.Service) any {
 				return len(s.GetTemplate().GetVolumes()) + len(mainOf(s).GetVolumeMounts())
-			}, 0},
+			}, 0,
+		},
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
@@ -481,8 +549,10 @@ func names(env []*runpb.EnvVar) []string {
 func TestDeriveSidecars(t *testing.T) {
 	target, rev := app()
 	rev.Containers = []*runpb.Container{
-		{Name: "proxy", Image: "reg/proxy:v1", Command: []string{"/p"}, Args: []string{"a"}, StartupProbe: httpProbe(), LivenessProbe: httpProbe(),
-			Resources: &runpb.ResourceRequirements{CpuIdle: true, Limits: map[string]string{"cpu": "200m"}}},
+		{
+			Name: "proxy", Image: "reg/proxy:v1", Command: []string{"/p"}, Args: []string{"a"}, StartupProbe: httpProbe(), LivenessProbe: httpProbe(),
+			Resources: &runpb.ResourceRequirements{CpuIdle: true, Limits: map[string]string{"cpu": "200m"}},
+		},
 		{Image: "reg/demo/app:v1", DependsOn: []string{"proxy"}, Ports: []*runpb.ContainerPort{{ContainerPort: 3000}}},
 		{Name: "app", Image: "reg/other:v1"},
 	}

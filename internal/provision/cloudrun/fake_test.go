@@ -319,6 +319,7 @@ func start(t *testing.T) (*cloud, *Backend) {
 }
 
 func (c *cloud) serve(t *testing.T) (addr string) {
+	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -340,6 +341,7 @@ func (c *cloud) serve(t *testing.T) (addr string) {
 }
 
 func (c *cloud) registry(t *testing.T) {
+	t.Helper()
 	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
@@ -417,7 +419,7 @@ func request() provision.Request {
 func page(unreachable []string, services ...knService) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var n int
-		_, _ = fmt.Sscan(r.URL.Query().Get("continue"), &n) //nolint:errcheck // absent on the first page
+		_, _ = fmt.Sscan(r.URL.Query().Get("continue"), &n) // absent on the first page
 		answer := map[string]any{"unreachable": unreachable}
 		if n < len(services) {
 			answer["items"] = services[n : n+1]

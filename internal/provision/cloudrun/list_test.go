@@ -92,8 +92,10 @@ func TestListErrors(t *testing.T) {
 		text string
 		hint string
 	}{
-		"forbidden": {403, `{"error":{"code":403,"message":"Permission 'run.services.list' denied","status":"PERMISSION_DENIED"}}`,
-			"listing the services of p: Permission 'run.services.list' denied", "run.services.list, in roles/run.developer"},
+		"forbidden": {
+			403, `{"error":{"code":403,"message":"Permission 'run.services.list' denied","status":"PERMISSION_DENIED"}}`,
+			"listing the services of p: Permission 'run.services.list' denied", "run.services.list, in roles/run.developer",
+		},
 		"login": {401, `<html>`, "Unauthorized", "gcloud auth login"},
 		"junk":  {200, `<html>`, "reading the answer", ""},
 	} {
