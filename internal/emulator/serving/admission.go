@@ -102,11 +102,11 @@ func (r *revision) full() bool {
 	return len(r.instances) >= r.max && !slices.ContainsFunc(r.instances, func(i *instance) bool { return !i.ready })
 }
 
-// free is the instance with the most free places. r.mu is held.
+// free is the instance with the most free places. One whose containers have just ended has none. r.mu is held.
 func (r *revision) free() *instance {
 	var best *instance
 	for _, i := range r.instances {
-		if i.ready && i.inflight < r.plan.concurrency && (best == nil || i.inflight < best.inflight) {
+		if i.alive() && i.inflight < r.plan.concurrency && (best == nil || i.inflight < best.inflight) {
 			best = i
 		}
 	}

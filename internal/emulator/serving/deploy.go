@@ -30,6 +30,9 @@ func (f *Fleet) Deploy(ctx context.Context, rev Revision, report func(*runpb.Con
 	d := &deployment{revision: r, report: report}
 	if err := d.run(ctx); err != nil {
 		d.undo()
+		if r.ctx.Err() != nil { // ctx may not know yet
+			cancel(ErrRemoved)
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("deploying %s: %w", rev.Key(), context.Cause(ctx))
 		}

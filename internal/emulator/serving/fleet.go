@@ -92,7 +92,9 @@ func (f *Fleet) Instances(key Key) []string {
 	defer r.mu.Unlock()
 	var ids []string
 	for _, i := range r.instances {
-		ids = append(ids, i.id)
+		if i.life.Err() == nil {
+			ids = append(ids, i.id)
+		}
 	}
 	return ids
 }

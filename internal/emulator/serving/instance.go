@@ -132,6 +132,9 @@ func (i *instance) start(ctx context.Context) error {
 	return i.startContainers(ctx, containers)
 }
 
+// alive tells whether the instance can take requests. The revision's mu is held.
+func (i *instance) alive() bool { return i.ready && i.life.Err() == nil }
+
 // watchLiveness runs the liveness probes. The first that fails ends the instance.
 func (i *instance) watchLiveness() {
 	for _, c := range i.revision.plan.containers {

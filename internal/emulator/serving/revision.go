@@ -197,8 +197,8 @@ func (r *revision) halt(to state, reason error) {
 
 // remove shuts everything down and waits for it. When ctx ends, the shutdown loses its grace.
 func (r *revision) remove(ctx context.Context) error {
+	r.cancel(ErrRemoved) // first, so that a deployment knows why its instance ends
 	r.halt(removed, errStop)
-	r.cancel(ErrRemoved)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
