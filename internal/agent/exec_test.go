@@ -185,16 +185,14 @@ func TestHangup(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark := filepath.Join(t.TempDir(), "mark")
-	if err := mkfifo(mark); err != nil {
-		t.Fatal(err)
-	}
 	if err := s.Start("trap 'echo hup > " + mark + "; exit' HUP; echo ready; while :; do sleep 0.05; done"); err != nil {
 		t.Fatal(err)
 	}
 	readUntil(t, stdout, "ready")
 	client.Close()
+	f.logs.wait(t, "session ended")
 	if got, err := os.ReadFile(mark); err != nil || string(got) != "hup\n" {
-		t.Errorf("after the connection went away the command wrote %q, %v", got, err)
+		t.Errorf("after the connection went away the command wrote %q, %v\n%s", got, err, f.logs)
 	}
 }
 

@@ -48,15 +48,20 @@ type fixture struct {
 	logs    *syncBuffer
 }
 
-// syncBuffer is a bytes.Buffer for a logger.
+// syncBuffer is a log that can be waited for.
 type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	written chan struct{} // closed and replaced at each write
 }
+
+func newSyncBuffer() *syncBuffer { return &syncBuffer{written: make(chan struct{})} }
 
 func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	close(b.written)
+	b.written = make(chan struct{})
 	return b.buf.Write(p)
 }
 
@@ -64,6 +69,25 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// wait returns when the log contains want.
+func (b *syncBuffer) wait(t testing.TB, want string) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		b.mu.Lock()
+		found, written := strings.Contains(b.buf.String(), want), b.written
+		b.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-written:
+		case <-timeout:
+			t.Fatalf("no %q in the log:\n%s", want, b)
+		}
+	}
 }
 
 func testEnviron() []string {
@@ -76,7 +100,7 @@ func testEnviron() []string {
 // start runs an agent. change may alter its configuration.
 func start(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{stopped: make(chan error, 1), left: make(chan struct{}, 8), logs: &syncBuffer{}}
+	f := &fixture{stopped: make(chan error, 1), left: make(chan struct{}, 8), logs: newSyncBuffer()}
 	f.signer, f.key = newSigner(t)
 	host, _ := newSigner(t)
 	f.host = host.PublicKey()

@@ -153,30 +153,28 @@ func (s *session) servePipes(p *process) {
 		s.closeOutput()
 		close(drained)
 	}()
-	go func() {
-		select {
-		case <-s.hungUp:
-			closeAll(p.stdin, p.stdout, p.stderr)
-		case <-s.ended:
-		}
-	}()
 	status := s.await(p)
-	<-drained
+	select {
+	case <-drained:
+	case <-s.hungUp: // only background children have the pipes now
+		closeAll(p.stdout, p.stderr)
+		<-drained
+	}
 	p.stdin.Close() //nolint:errcheck // frees the copy above
 	s.exit(status)
 }
 
-// copyOut moves output to the client. When the client takes no more, the pipe
-// is closed and the command gets its SIGPIPE.
+// copyOut moves output to the client. When the client is gone it goes on to
+// read: the command gets a SIGHUP then, and a SIGPIPE for the first word it
+// says would kill it in the midst of its clean-up.
 func (s *session) copyOut(to io.Writer, from *os.File) {
 	defer from.Close() //nolint:errcheck // pipes do not fail here
 	buf := make([]byte, copySize)
-	for {
+	for gone := false; ; {
 		n, err := from.Read(buf)
-		if n > 0 {
-			if _, err := s.write(to, buf[:n]); err != nil {
-				return
-			}
+		if n > 0 && !gone {
+			_, err := s.write(to, buf[:n])
+			gone = err != nil
 		}
 		if err != nil {
 			return

@@ -5,14 +5,11 @@ package agent
 import (
 	"io"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
-
-func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
 
 func TestTerminalSizeAndModes(t *testing.T) {
 	f := start(t, nil)

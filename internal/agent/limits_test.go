@@ -1,0 +1,279 @@
+//go:build linux
+
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// A queue is a net.Listener in memory, for synctest.
+type queue struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (q *queue) Close() error {
+	select {
+	case <-q.done:
+	default:
+		close(q.done)
+	}
+	return nil
+}
+
+func (q *queue) Addr() net.Addr { return &net.UnixAddr{Name: "queue"} }
+
+// A half is one direction of a connection in memory. It is buffered, unlike
+// net.Pipe, since both ends of an SSH handshake write first.
+type half struct {
+	mu     sync.Mutex
+	cond   *sync.Cond
+	buf    bytes.Buffer
+	closed bool
+}
+
+func newHalf() *half {
+	h := &half{}
+	h.cond = sync.NewCond(&h.mu)
+	return h
+}
+
+func (h *half) Read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.buf.Len() == 0 && !h.closed {
+		h.cond.Wait()
+	}
+	if h.buf.Len() == 0 {
+		return 0, io.EOF
+	}
+	return h.buf.Read(p)
+}
+
+func (h *half) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return 0, io.ErrClosedPipe
+	}
+	h.cond.Broadcast()
+	return h.buf.Write(p)
+}
+
+func (h *half) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	h.cond.Broadcast()
+}
+
+// A memConn is one end of a connection in memory. It has no deadlines.
+type memConn struct {
+	net.Conn
+	in, out *half
+}
+
+func memPipe() (client, server net.Conn) {
+	a, b := newHalf(), newHalf()
+	return &memConn{in: a, out: b}, &memConn{in: b, out: a}
+}
+
+func (c *memConn) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *memConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *memConn) SetDeadline(time.Time) error { return nil }
+func (c *memConn) RemoteAddr() net.Addr        { return &net.UnixAddr{Name: "memory"} }
+func (c *memConn) LocalAddr() net.Addr         { return &net.UnixAddr{Name: "memory"} }
+
+func (c *memConn) Close() error {
+	c.in.close()
+	c.out.close()
+	return nil
+}
+
+// limited runs an agent inside a bubble. ended gives how long it ran.
+func limited(t *testing.T, settings Settings) (dial func() *ssh.Client, ended func() time.Duration) {
+	t.Helper()
+	signer, _ := newSigner(t)
+	host, _ := newSigner(t)
+	settings.AuthorizedKeys = []string{string(ssh.MarshalAuthorizedKey(signer.PublicKey()))}
+	q := &queue{conns: make(chan net.Conn), done: make(chan struct{})}
+	begun := time.Now()
+	stopped := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() {
+		stopped <- Serve(ctx, q, Config{Settings: settings, HostKey: host, Environ: testEnviron()})
+	}()
+	dial = func() *ssh.Client {
+		client, server := memPipe()
+		q.conns <- server
+		conn, chans, reqs, err := ssh.NewClientConn(client, "pipe", &ssh.ClientConfig{
+			Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(host.PublicKey()),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ssh.NewClient(conn, chans, reqs)
+	}
+	ended = func() time.Duration {
+		if err := <-stopped; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		return time.Since(begun)
+	}
+	return dial, ended
+}
+
+func TestNeverReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, ended := limited(t, Settings{Grace: 600, IdleTimeout: 60})
+		if took := ended(); took != 10*time.Minute {
+			t.Errorf("the agent ended after %s", took)
+		}
+	})
+}
+
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, ended := limited(t, Settings{Grace: 600, IdleTimeout: 1800})
+		time.Sleep(5 * time.Minute)
+		client := dial()
+		time.Sleep(3 * time.Hour) // a connection is not idle
+		client.Close()
+		time.Sleep(20 * time.Minute)
+		client = dial()
+		time.Sleep(time.Minute)
+		client.Close()
+		if took, want := ended(), 5*time.Minute+3*time.Hour+21*time.Minute+30*time.Minute; took != want {
+			t.Errorf("the agent ended after %s, want %s", took, want)
+		}
+	})
+}
+
+func TestLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, ended := limited(t, Settings{Grace: 600, Expires: time.Now().Add(2 * time.Hour).Unix()})
+		client := dial()
+		took := ended()
+		if took < 2*time.Hour-time.Second || took > 2*time.Hour+time.Second {
+			t.Errorf("the agent ended after %s", took)
+		}
+		if err := client.Wait(); err == nil {
+			t.Error("the connection outlived the lease")
+		}
+	})
+}
+
+func TestNoLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial, _ := limited(t, Settings{})
+		time.Sleep(1000 * time.Hour)
+		dial().Close()
+		time.Sleep(1000 * time.Hour)
+		dial().Close()
+	})
+}
+
+func TestWarnings(t *testing.T) {
+	end := time.Unix(1_800_000_000, 0)
+	s := &server{settings: Settings{Expires: end.Unix()}}
+	pending := warnings()
+	for _, tt := range []struct {
+		left, next time.Duration
+		pending    int
+	}{
+		{time.Hour, 55 * time.Minute, 2},
+		{5 * time.Minute, 4 * time.Minute, 1},
+		{2 * time.Minute, time.Minute, 1},
+		{time.Minute, maxWait, 0},
+		{time.Second, maxWait, 0},
+	} {
+		var next time.Duration
+		pending, next = s.warn(end.Add(-tt.left), pending)
+		if len(pending) != tt.pending || next != tt.next {
+			t.Errorf("%s before the end: %d warnings to come, the next in %s; want %d, %s", tt.left, len(pending), next, tt.pending, tt.next)
+		}
+	}
+}
+
+// On a terminal the user is told, and the process gets its SIGHUP.
+func TestShutdown(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	s := newTestSession(t, client)
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("echo ready; sleep 100"); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, stdout, "ready")
+	begun := time.Now()
+	f.stop()
+	readUntil(t, stdout, "cloudssh: the instance is shutting down\r\n")
+	err = s.Wait()
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) || exit.Signal() != "HUP" {
+		t.Errorf("the session ended with %v", err)
+	}
+	if err := client.Wait(); err == nil {
+		t.Error("the connection is still there")
+	}
+	f.logs.wait(t, "the instance is shutting down")
+	if took := time.Since(begun); took > hangupGrace {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A process that ignores everything is killed, within Cloud Run's ten seconds.
+func TestShutdownKills(t *testing.T) {
+	f := start(t, nil)
+	s := f.session(t)
+	stdout, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("trap '' HUP TERM INT; echo ready; while :; do sleep 1; done"); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, stdout, "ready")
+	begun := time.Now()
+	f.stop()
+	var exit *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &exit) || exit.Signal() != "KILL" {
+		t.Errorf("the session ended with %v", err)
+	}
+	if took := time.Since(begun); took > 9*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestLeaseWarningText(t *testing.T) {
+	if got := leaseWarning(5*time.Minute - 3*time.Millisecond); !strings.Contains(got, "in 5m0s") {
+		t.Errorf("warning %q", got)
+	}
+}
