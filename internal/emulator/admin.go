@@ -94,7 +94,7 @@ func (a *admin) intercept(ctx context.Context, req any, info *grpc.UnaryServerIn
 
 // open refuses what would start something when the emulator is closing. The caller holds the store's mutex.
 func (a *admin) open() error {
-	if a.ctx.Err() != nil {
+	if a.store.closed {
 		return status.Error(codes.Unavailable, "The emulator is stopping.")
 	}
 	return nil

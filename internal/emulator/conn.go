@@ -43,7 +43,7 @@ func (c *meteredConn) count(n int) {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // a connection that cannot be set is cut all the same
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 }
 
 type meteredListener struct{ net.Listener }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -31,22 +30,19 @@ import (
 
 // TestMain looks for goroutines that outlive their servers: all tests close theirs.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		code = leaks()
+	if m.Run() == 0 {
+		leaks()
 	}
-	os.Exit(code)
 }
 
-// leaks waits for the goroutines of this module to end, and reports those that do not.
-func leaks() int {
+// leaks waits for the goroutines of this module to end, and panics when some do not.
+func leaks() {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		var b strings.Builder
 		if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+			panic(err)
 		}
 		var ours []string
 		for stack := range strings.SplitSeq(b.String(), "\n\n") {
@@ -55,11 +51,10 @@ func leaks() int {
 			}
 		}
 		if len(ours) == 0 {
-			return 0
+			return
 		}
 		if time.Now().After(deadline) {
-			fmt.Fprintln(os.Stderr, "goroutines left:\n"+strings.Join(ours, "\n\n"))
-			return 1
+			panic("goroutines left:\n" + strings.Join(ours, "\n\n"))
 		}
 		<-time.After(20 * time.Millisecond)
 	}
@@ -86,7 +81,7 @@ func web(ctx context.Context, p runtime.Proc) error {
 		if err != nil {
 			return
 		}
-		defer c.CloseNow() //nolint:errcheck // the test looks at the client's side
+		defer c.CloseNow()
 		for {
 			kind, data, err := c.Read(r.Context())
 			if err != nil || c.Write(r.Context(), kind, data) != nil {
@@ -136,7 +131,7 @@ func crash(_ context.Context, p runtime.Proc) error {
 }
 
 // image is an image that starts argv.
-func image(t testing.TB, argv ...string) v1.Image {
+func image(t *testing.T, argv ...string) v1.Image {
 	t.Helper()
 	cfg, err := empty.Image.ConfigFile()
 	if err != nil {
@@ -153,7 +148,7 @@ func image(t testing.TB, argv ...string) v1.Image {
 }
 
 // start runs an emulator with the in-process runtime and two images, demo/web and demo/crash.
-func start(t testing.TB, change ...func(*emulator.Options)) *emulator.Server {
+func start(t *testing.T, change ...func(*emulator.Options)) *emulator.Server {
 	t.Helper()
 	o := emulator.Options{
 		RuntimeKind: runtime.InProcess, StateDir: t.TempDir(), MemoryRegistry: true,
@@ -198,7 +193,7 @@ func restOptions(s *emulator.Server) []option.ClientOption {
 	return []option.ClientOption{option.WithEndpoint("http://" + s.Addr), option.WithoutAuthentication()}
 }
 
-func services(t testing.TB, s *emulator.Server) *run.ServicesClient {
+func services(t *testing.T, s *emulator.Server) *run.ServicesClient {
 	t.Helper()
 	c, err := run.NewServicesClient(t.Context(), grpcOptions(s)...)
 	if err != nil {
@@ -208,7 +203,22 @@ func services(t testing.TB, s *emulator.Server) *run.ServicesClient {
 	return c
 }
 
-func revisions(t testing.TB, s *emulator.Server) *run.RevisionsClient {
+func restServices(t *testing.T, s *emulator.Server) *run.ServicesClient {
+	t.Helper()
+	c, err := run.NewServicesRESTClient(t.Context(), restOptions(s)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// dialects are the official client over gRPC and over REST.
+func dialects() map[string]func(*testing.T, *emulator.Server) *run.ServicesClient {
+	return map[string]func(*testing.T, *emulator.Server) *run.ServicesClient{"grpc": services, "rest": restServices}
+}
+
+func revisions(t *testing.T, s *emulator.Server) *run.RevisionsClient {
 	t.Helper()
 	c, err := run.NewRevisionsClient(t.Context(), grpcOptions(s)...)
 	if err != nil {
@@ -219,7 +229,7 @@ func revisions(t testing.TB, s *emulator.Server) *run.RevisionsClient {
 }
 
 // create creates a service and waits for it.
-func create(t testing.TB, c *run.ServicesClient, id string, s *runpb.Service) *runpb.Service {
+func create(t *testing.T, c *run.ServicesClient, id string, s *runpb.Service) *runpb.Service {
 	t.Helper()
 	op, err := c.CreateService(t.Context(), &runpb.CreateServiceRequest{Parent: parent, ServiceId: id, Service: s})
 	if err != nil {
@@ -233,7 +243,7 @@ func create(t testing.TB, c *run.ServicesClient, id string, s *runpb.Service) *r
 }
 
 // get requests a URL of a service and returns status and body.
-func get(t testing.TB, s *emulator.Server, url string, headers ...string) (int, string) {
+func get(t *testing.T, s *emulator.Server, url string, headers ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {

@@ -60,7 +60,7 @@ func (in *ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !in.admit(r, target) {
 		in.logger.InfoContext(r.Context(), "ingress refused a request", "service", n.service, "path", r.URL.Path)
 		errorPage(w, http.StatusForbidden, "Forbidden",
-			"Your client does not have permission to get URL <code>"+escapePath(r)+"</code> from this server.")
+			"Your client does not have permission to get URL <code>%s</code> from this server.", r.URL.Path)
 		return
 	}
 	if target.revision == nil {

@@ -3,6 +3,7 @@ package emulator
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -31,7 +32,7 @@ func decodeJSON(raw []byte, m protoreflect.Message, at string) error {
 	if err := decoder.Decode(&value); err != nil {
 		return badRequest("", "Invalid JSON payload received. "+err.Error())
 	}
-	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // Token returns it bare
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return badRequest("", "Invalid JSON payload received. Unexpected token after the end of the payload.")
 	}
 	if at == "*" {
@@ -183,8 +184,13 @@ func httpStatus(c codes.Code) int {
 	return http.StatusInternalServerError
 }
 
-// errorPage answers with a page of Google's front end.
-func errorPage(w http.ResponseWriter, code int, title, text string) {
+// errorPage answers with a page of Google's front end; args are escaped.
+func errorPage(w http.ResponseWriter, code int, title, format string, args ...string) {
+	var escaped []any
+	for _, a := range args {
+		escaped = append(escaped, html.EscapeString(a))
+	}
+	text := fmt.Sprintf(format, escaped...)
 	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(code)

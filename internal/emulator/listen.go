@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"log/slog"
 	"net"
 	"net/http"
@@ -189,5 +188,3 @@ func loopback(host string) bool {
 	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return host == "localhost" || err == nil && address.IsLoopback()
 }
-
-func escapePath(r *http.Request) string { return html.EscapeString(r.URL.Path) }

@@ -107,41 +107,46 @@ func TestRESTClientWithToken(t *testing.T) {
 
 func TestIamPolicy(t *testing.T) {
 	t.Parallel()
-	clients(t, func(t *testing.T, s *emulator.Server, c *run.ServicesClient) {
-		ctx := t.Context()
-		name := create(t, c, "guarded", service(s, "demo/web")).GetName()
-		first, err := c.GetIamPolicy(ctx, &iampb.GetIamPolicyRequest{Resource: name, Options: &iampb.GetPolicyOptions{RequestedPolicyVersion: 3}})
-		if err != nil || len(first.GetEtag()) == 0 || len(first.GetBindings()) != 0 {
-			t.Fatalf("a new service's policy: %v, %v", first, err)
-		}
-		next := &iampb.Policy{Etag: first.GetEtag(), Bindings: []*iampb.Binding{{Role: "roles/run.viewer", Members: []string{"user:a@example.com"}}}}
-		if _, err := c.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: next}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: next}); !refused(err, codes.Aborted) {
-			t.Errorf("a stale etag: %v, want Aborted", err)
-		}
-		bad := &iampb.Policy{Bindings: []*iampb.Binding{{Role: "roles/run.viewer", Members: []string{"a@example.com"}}}}
-		if _, err := c.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: bad}); !refused(err, codes.InvalidArgument) {
-			t.Errorf("a member without a kind: %v, want InvalidArgument", err)
-		}
-		if _, err := as(t, s, "a@example.com").GetService(ctx, &runpb.GetServiceRequest{Name: name}); err != nil {
-			t.Errorf("a viewer by the service's policy: %v", err)
-		}
-		if _, err := as(t, s, "b@example.com").GetService(ctx, &runpb.GetServiceRequest{Name: name}); !refused(err, codes.PermissionDenied) {
-			t.Errorf("a stranger: %v, want PermissionDenied", err)
-		}
-		resp, err := as(t, s, "a@example.com").TestIamPermissions(ctx, &iampb.TestIamPermissionsRequest{
-			Resource: name, Permissions: []string{"run.services.get", "run.services.delete"},
+	for kind, connect := range dialects() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := start(t)
+			c := connect(t, s)
+			ctx := t.Context()
+			name := create(t, c, "guarded", service(s, "demo/web")).GetName()
+			first, err := c.GetIamPolicy(ctx, &iampb.GetIamPolicyRequest{Resource: name, Options: &iampb.GetPolicyOptions{RequestedPolicyVersion: 3}})
+			if err != nil || len(first.GetEtag()) == 0 || len(first.GetBindings()) != 0 {
+				t.Fatalf("a new service's policy: %v, %v", first, err)
+			}
+			next := &iampb.Policy{Etag: first.GetEtag(), Bindings: []*iampb.Binding{{Role: "roles/run.viewer", Members: []string{"user:a@example.com"}}}}
+			if _, err := c.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: next}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: next}); !refused(err, codes.Aborted) {
+				t.Errorf("a stale etag: %v, want Aborted", err)
+			}
+			bad := &iampb.Policy{Bindings: []*iampb.Binding{{Role: "roles/run.viewer", Members: []string{"a@example.com"}}}}
+			if _, err := c.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: bad}); !refused(err, codes.InvalidArgument) {
+				t.Errorf("a member without a kind: %v, want InvalidArgument", err)
+			}
+			if _, err := as(t, s, "a@example.com").GetService(ctx, &runpb.GetServiceRequest{Name: name}); err != nil {
+				t.Errorf("a viewer by the service's policy: %v", err)
+			}
+			if _, err := as(t, s, "b@example.com").GetService(ctx, &runpb.GetServiceRequest{Name: name}); !refused(err, codes.PermissionDenied) {
+				t.Errorf("a stranger: %v, want PermissionDenied", err)
+			}
+			resp, err := as(t, s, "a@example.com").TestIamPermissions(ctx, &iampb.TestIamPermissionsRequest{
+				Resource: name, Permissions: []string{"run.services.get", "run.services.delete"},
+			})
+			if diff := cmp.Diff([]string{"run.services.get"}, resp.GetPermissions()); diff != "" || err != nil {
+				t.Errorf("permissions (-want +got):\n%s%v", diff, err)
+			}
+			owner, err := c.TestIamPermissions(ctx, &iampb.TestIamPermissionsRequest{Resource: name, Permissions: []string{"run.services.delete"}})
+			if err != nil || len(owner.GetPermissions()) != 1 {
+				t.Errorf("the owner's permissions: %v, %v", owner, err)
+			}
 		})
-		if diff := cmp.Diff([]string{"run.services.get"}, resp.GetPermissions()); diff != "" || err != nil {
-			t.Errorf("permissions (-want +got):\n%s%v", diff, err)
-		}
-		owner, err := c.TestIamPermissions(ctx, &iampb.TestIamPermissionsRequest{Resource: name, Permissions: []string{"run.services.delete"}})
-		if err != nil || len(owner.GetPermissions()) != 1 {
-			t.Errorf("the owner's permissions: %v, %v", owner, err)
-		}
-	})
+	}
 }
 
 func TestFaults(t *testing.T) {

@@ -110,7 +110,7 @@ func TestFailedUpdateKeepsServing(t *testing.T) {
 	if err != nil || failed.GetReconciling() {
 		t.Fatalf("failed revision %v, %v", failed, err)
 	}
-	resp, err := http.Get(failed.GetLogUri()) //nolint:noctx,gosec // as a browser would
+	resp, err := http.Get(failed.GetLogUri())
 	if err != nil {
 		t.Fatal(err)
 	}

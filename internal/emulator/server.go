@@ -160,8 +160,7 @@ func (s *Server) startAdmin(o Options, rt runtime.Runtime, state *stateDir) (*ad
 	}
 	s.onClose(func(ctx context.Context) error {
 		cancel()
-		a.store.mu.Lock() // who checked the context under the mutex has started what it was to start
-		a.store.mu.Unlock()
+		s.store.close()
 		err := fleet.Close(ctx)
 		a.work.Wait()
 		s.transport.CloseIdleConnections()

@@ -31,6 +31,7 @@ type store struct {
 	projects   map[string]*iampb.Policy // by project id
 	port       string                   // of the ingress, for the services' URLs
 	now        func() time.Time
+	closed     bool // nothing starts any more
 }
 
 // maxTombstones bounds what show_deleted can show.
@@ -73,6 +74,13 @@ func newStore(port string, now func() time.Time) *store {
 		changed: make(chan struct{}), services: map[serviceName]*service{}, operations: map[string]*operation{},
 		projects: map[string]*iampb.Policy{}, port: port, now: now,
 	}
+}
+
+// close has everything refused from now on that would start something. Who was let in before has started it.
+func (st *store) close() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.closed = true
 }
 
 // notify wakes who waits for a change. The caller holds the mutex.

@@ -99,10 +99,10 @@ func (a *admin) v1Services(r *http.Request, l location) (any, error) {
 // v1Page applies limit and continue.
 func v1Page[T any](r *http.Request, items []T, key func(T) string) ([]T, string, error) {
 	q := r.URL.Query()
-	limit := 0
+	limit := int64(0)
 	if q.Get("limit") != "" {
 		var err error
-		if limit, err = strconv.Atoi(q.Get("limit")); err != nil || limit > maxPageSize {
+		if limit, err = strconv.ParseInt(q.Get("limit"), 10, 32); err != nil || limit > maxPageSize {
 			return nil, "", status.Errorf(codes.InvalidArgument, "Invalid value for limit: %q.", q.Get("limit"))
 		}
 	}
