@@ -26,7 +26,7 @@ const (
 	Account        Property = "core/account"
 	RunRegion      Property = "run/region"
 	Impersonate    Property = "auth/impersonate_service_account"
-	TokenFile      Property = "auth/access_token_file"
+	TokenFile      Property = "auth/access_token_file" //nolint:gosec // a name, no credentials
 	RunEndpoint    Property = "api_endpoint_overrides/run"
 	BillingProject Property = "billing/quota_project"
 
@@ -273,9 +273,9 @@ func sdkRoot(env func(string) string) string {
 	if path == "" {
 		return ""
 	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || filepath.Base(filepath.Dir(real)) != "bin" {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil || filepath.Base(filepath.Dir(target)) != "bin" {
 		return ""
 	}
-	return filepath.Dir(filepath.Dir(real))
+	return filepath.Dir(filepath.Dir(target))
 }

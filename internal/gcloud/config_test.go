@@ -57,21 +57,27 @@ func TestPrecedence(t *testing.T) {
 		{"files alone", Flags{}, nil, want{"file-project", "europe-west1", "jane@example.com", "", `configuration "default"`}},
 		{"GOOGLE_CLOUD_PROJECT", Flags{}, environment{"GOOGLE_CLOUD_PROJECT": "lib"}, want{"lib", "europe-west1", "jane@example.com", "", "GOOGLE_CLOUD_PROJECT"}},
 		{
-			"CLOUDSDK before GOOGLE_CLOUD_PROJECT", Flags{},
+			"CLOUDSDK before GOOGLE_CLOUD_PROJECT",
+			Flags{},
 			environment{"CLOUDSDK_CORE_PROJECT": "env", "GOOGLE_CLOUD_PROJECT": "lib", "CLOUDSDK_COMPUTE_REGION": "asia-east1"},
 			want{"env", "asia-east1", "jane@example.com", "", "CLOUDSDK_CORE_PROJECT"},
 		},
 		{
-			"flags first", Flags{Project: "flag", Region: "us-west1", Account: "joe@example.com", Impersonate: "x@y"},
+			"flags first",
+			Flags{Project: "flag", Region: "us-west1", Account: "joe@example.com", Impersonate: "x@y"},
 			environment{"CLOUDSDK_CORE_PROJECT": "env", "CLOUDSDK_RUN_REGION": "r", "CLOUDSDK_CORE_ACCOUNT": "a", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "i"},
 			want{"flag", "us-west1", "joe@example.com", "x@y", "--project"},
 		},
 		{
-			"another configuration by flag", Flags{Configuration: "work"}, environment{"CLOUDSDK_ACTIVE_CONFIG_NAME": "default"},
+			"another configuration by flag",
+			Flags{Configuration: "work"},
+			environment{"CLOUDSDK_ACTIVE_CONFIG_NAME": "default"},
 			want{"work-project", "us-east1", "", "sa@p.iam.gserviceaccount.com", `configuration "work"`},
 		},
 		{
-			"another configuration by environment", Flags{}, environment{"CLOUDSDK_ACTIVE_CONFIG_NAME": "work", "CLOUDSDK_COMPUTE_REGION": "loses"},
+			"another configuration by environment",
+			Flags{},
+			environment{"CLOUDSDK_ACTIVE_CONFIG_NAME": "work", "CLOUDSDK_COMPUTE_REGION": "loses"},
 			want{"work-project", "us-east1", "", "sa@p.iam.gserviceaccount.com", `configuration "work"`},
 		},
 		{"no configuration", Flags{Configuration: "NONE"}, nil, want{}},
@@ -130,7 +136,7 @@ func TestInstallationProperties(t *testing.T) {
 	}
 	root := t.TempDir()
 	write(t, filepath.Join(root, "bin/gcloud"), "#!/bin/sh\n")
-	if err := os.Chmod(filepath.Join(root, "bin/gcloud"), 0o755); err != nil { //nolint:gosec // it is a program
+	if err := os.Chmod(filepath.Join(root, "bin/gcloud"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(root, "properties"), "[core]\nproject = site\n[run]\nregion = site-region\n")

@@ -30,9 +30,9 @@ const secret = "s3cr3t"
 // TestMain makes the test binary a gcloud when it is called by that name.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "gcloud" {
-		os.Exit(fakeGcloud(os.Args[1:]))
+		os.Exit(fakeGcloud(os.Args[1:])) //nolint:forbidigo // this process is no test
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // fakeGcloud does what a recorded gcloud did.
@@ -45,23 +45,23 @@ func fakeGcloud(args []string) int {
 	_, impersonates := os.LookupEnv("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT")
 	fmt.Fprintln(log, strings.Join(args, " "), impersonates)
 	if slices.Contains(args, "print-identity-token") {
-		fmt.Println(jwt("sa", args[2], time.Now().Add(time.Hour)))
+		fmt.Fprintln(os.Stdout, jwt("sa", args[2], time.Now().Add(time.Hour)))
 		return 0
 	}
 	switch os.Getenv("FAKE_MODE") {
 	case "expired":
-		fmt.Println(secret)
+		fmt.Fprintln(os.Stdout, secret)
 		fmt.Fprintln(os.Stderr, "WARNING: something\nERROR: (gcloud.config.config-helper) There was a problem refreshing your current auth tokens: Reauthentication required.\nPlease run:\n\n  $ gcloud auth login")
 		return 1
 	case "garbage":
-		fmt.Println("{" + secret)
+		fmt.Fprintln(os.Stdout, "{"+secret)
 		return 0
 	}
 	account, expiry := os.Getenv("FAKE_ACCOUNT"), time.Now().Add(time.Hour)
 	if os.Getenv("FAKE_MODE") == "short" {
 		expiry = time.Now().Add(time.Minute)
 	}
-	fmt.Printf(`{"configuration":{"active_configuration":"default","properties":{"core":{"account":%q,"project":"p"}}},
+	fmt.Fprintf(os.Stdout, `{"configuration":{"active_configuration":"default","properties":{"core":{"account":%q,"project":"p"}}},
 		"credential":{"access_token":%q,"id_token":%q,"token_expiry":%q},"sentinels":{"config_sentinel":"/x"}}`,
 		account, secret+"-gcloud", jwt(account, "32555940559.apps.googleusercontent.com", expiry), expiry.UTC().Format(time.RFC3339))
 	return 0
@@ -96,6 +96,7 @@ type google struct {
 }
 
 func newGoogle(t *testing.T) *google {
+	t.Helper()
 	g := new(google)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", g.token)
@@ -172,23 +173,26 @@ func (g *google) iam(w http.ResponseWriter, r *http.Request) {
 // world is the surroundings of one test.
 type world struct {
 	*google
+	t   *testing.T
 	env environment
 	dir string
 	log string
 }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("the fake gcloud is a symbolic link")
 	}
-	w := &world{google: newGoogle(t), dir: t.TempDir(), log: filepath.Join(t.TempDir(), "log")}
+	w := &world{google: newGoogle(t), t: t, dir: t.TempDir(), log: filepath.Join(t.TempDir(), "log")}
 	w.env = environment{"CLOUDSDK_CONFIG": w.dir, "NO_GCE_CHECK": "true"}
 	t.Setenv("FAKE_LOG", w.log)
 	return w
 }
 
 // install puts a gcloud into the PATH, logged in to account.
-func (w *world) install(t *testing.T, account, mode string) {
+func (w *world) install(account, mode string) {
+	t := w.t
 	t.Helper()
 	bin := t.TempDir()
 	self, err := os.Executable()
@@ -205,7 +209,8 @@ func (w *world) install(t *testing.T, account, mode string) {
 }
 
 // calls are the command lines that gcloud was called with.
-func (w *world) calls(t *testing.T) []string {
+func (w *world) calls() []string {
+	t := w.t
 	t.Helper()
 	b, err := os.ReadFile(w.log)
 	if err != nil {
@@ -214,7 +219,8 @@ func (w *world) calls(t *testing.T) []string {
 	return strings.Split(strings.TrimSpace(string(b)), "\n")
 }
 
-func (w *world) find(t *testing.T, f Flags) (*Credentials, error) {
+func (w *world) find(f Flags) (*Credentials, error) {
+	t := w.t
 	t.Helper()
 	cfg, err := Load(t.Context(), f, w.env.get)
 	if err != nil {
@@ -233,7 +239,8 @@ func (w *world) find(t *testing.T, f Flags) (*Credentials, error) {
 }
 
 // adc writes a credentials file to the well-known place.
-func (w *world) adc(t *testing.T, v map[string]any) string {
+func (w *world) adc(v map[string]any) string {
+	t := w.t
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -251,7 +258,8 @@ func userFile() map[string]any {
 	}
 }
 
-func (w *world) keyFile(t *testing.T) map[string]any {
+func (w *world) keyFile() map[string]any {
+	t := w.t
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -268,7 +276,8 @@ func (w *world) keyFile(t *testing.T) map[string]any {
 	}
 }
 
-func (w *world) externalFile(t *testing.T, impersonates string) map[string]any {
+func (w *world) externalFile(impersonates string) map[string]any {
+	t := w.t
 	t.Helper()
 	subject := filepath.Join(t.TempDir(), "subject")
 	write(t, subject, secret)
@@ -291,42 +300,42 @@ func TestKinds(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		flags         Flags
-		set           func(*testing.T, *world)
+		set           func(*world)
 		shows         string
 		access, aud   string
 		project, bill string
 	}{
 		{
 			name: "gcloud's login", shows: "jane@example.com (gcloud)", access: "-gcloud", aud: "32555940559.apps.googleusercontent.com",
-			set: func(t *testing.T, w *world) { w.install(t, "jane@example.com", "") },
+			set: func(w *world) { w.install("jane@example.com", "") },
 		},
 		{
 			name: "a service account in gcloud", shows: robot + " (gcloud)", access: "-gcloud", aud: "--audiences=" + service,
-			set: func(t *testing.T, w *world) { w.install(t, robot, "") },
+			set: func(w *world) { w.install(robot, "") },
 		},
 		{
 			name: "service account key", shows: robot + " (service account key)", access: "-key", aud: service, project: "key-project",
-			set: func(t *testing.T, w *world) {
-				w.env["GOOGLE_APPLICATION_CREDENTIALS"] = w.adc(t, w.keyFile(t))
-				w.install(t, "jane@example.com", "")
+			set: func(w *world) {
+				w.env["GOOGLE_APPLICATION_CREDENTIALS"] = w.adc(w.keyFile())
+				w.install("jane@example.com", "")
 			},
 		},
 		{
 			name: "user ADC", shows: "jane@example.com (application default credentials)", access: "-user", aud: "764086051850", bill: "quota",
-			set: func(t *testing.T, w *world) { w.adc(t, userFile()) },
+			set: func(w *world) { w.adc(userFile()) },
 		},
 		{
 			name: "metadata server", shows: "vm@p.iam.gserviceaccount.com (metadata server)", access: "-vm", aud: service, project: "vm-project",
-			set: func(_ *testing.T, w *world) { w.env["GCE_METADATA_HOST"] = w.Listener.Addr().String() },
+			set: func(w *world) { w.env["GCE_METADATA_HOST"] = w.Listener.Addr().String() },
 		},
 		{
 			name: "federation with impersonation", shows: robot + " (workload identity federation)", access: "-" + robot, aud: service,
-			set: func(t *testing.T, w *world) { w.adc(t, w.externalFile(t, robot)) },
+			set: func(w *world) { w.adc(w.externalFile(robot)) },
 		},
 		{
 			name: "impersonating ADC", shows: robot + " (impersonation)", access: "-" + robot, aud: service,
-			set: func(t *testing.T, w *world) {
-				w.adc(t, map[string]any{
+			set: func(w *world) {
+				w.adc(map[string]any{
 					"type": "impersonated_service_account", "source_credentials": userFile(),
 					"service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + robot + ":generateAccessToken",
 				})
@@ -335,18 +344,18 @@ func TestKinds(t *testing.T) {
 		{
 			name: "impersonation by gcloud's login", flags: Flags{Impersonate: target}, shows: target + " (impersonation)",
 			access: "-" + target, aud: service,
-			set: func(t *testing.T, w *world) { w.install(t, "jane@example.com", "") },
+			set: func(w *world) { w.install("jane@example.com", "") },
 		},
 		{
 			name: "impersonation by federated credentials", flags: Flags{Impersonate: target}, shows: target + " (impersonation)",
 			access: "-" + target, aud: service,
-			set: func(t *testing.T, w *world) { w.adc(t, w.externalFile(t, "")) },
+			set: func(w *world) { w.adc(w.externalFile("")) },
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			tt.set(t, w)
-			c, err := w.find(t, tt.flags)
+			tt.set(w)
+			c, err := w.find(tt.flags)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -371,21 +380,21 @@ func TestOrder(t *testing.T) {
 	w := newWorld(t)
 	expect := func(f Flags, want Kind) {
 		t.Helper()
-		c, err := w.find(t, f)
+		c, err := w.find(f)
 		if err != nil || c.Kind != want {
 			t.Errorf("got %v, %v; want %s", c, err, want)
 		}
 	}
 	w.env["GCE_METADATA_HOST"] = w.Listener.Addr().String()
 	expect(Flags{}, KindMetadata)
-	w.adc(t, userFile())
+	w.adc(userFile())
 	expect(Flags{}, KindUserADC)
 	write(t, filepath.Join(w.dir, "configurations/config_default"), "[core]\naccount = jane@example.com\n")
 	expect(Flags{}, KindUserADC) // gcloud is not installed
-	w.install(t, "jane@example.com", "")
+	w.install("jane@example.com", "")
 	expect(Flags{}, KindGcloud)
 	key := filepath.Join(t.TempDir(), "key.json")
-	b, err := json.Marshal(w.keyFile(t))
+	b, err := json.Marshal(w.keyFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +406,7 @@ func TestOrder(t *testing.T) {
 	w.env["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = token
 	expect(Flags{}, KindTokenFile)
 	expect(Flags{Account: "joe@example.com"}, KindGcloud)
-	if calls := w.calls(t); !strings.Contains(calls[len(calls)-1], "config config-helper --format=json --min-expiry=10m --account=joe@example.com true") {
+	if calls := w.calls(); !strings.Contains(calls[len(calls)-1], "config config-helper --format=json --min-expiry=10m --account=joe@example.com true") {
 		t.Errorf("gcloud was called with %q", calls)
 	}
 	expect(Flags{Account: "joe@example.com", Impersonate: "x@p"}, KindImpersonated)
@@ -406,8 +415,8 @@ func TestOrder(t *testing.T) {
 func TestGcloudIsAskedOnce(t *testing.T) {
 	for mode, want := range map[string]int{"": 1, "short": 4} {
 		w := newWorld(t)
-		w.install(t, "jane@example.com", mode)
-		c, err := w.find(t, Flags{})
+		w.install("jane@example.com", mode)
+		c, err := w.find(Flags{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +425,7 @@ func TestGcloudIsAskedOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if calls := w.calls(t); len(calls) != want {
+		if calls := w.calls(); len(calls) != want {
 			t.Errorf("mode %q: gcloud was asked %d times, want %d", mode, len(calls), want)
 		}
 	}
@@ -424,8 +433,8 @@ func TestGcloudIsAskedOnce(t *testing.T) {
 
 func TestDelegationChain(t *testing.T) {
 	w := newWorld(t)
-	w.adc(t, userFile())
-	c, err := w.find(t, Flags{Impersonate: "a@p, b@p,target@p"})
+	w.adc(userFile())
+	c, err := w.find(Flags{Impersonate: "a@p, b@p,target@p"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,10 +451,10 @@ func TestDelegationChain(t *testing.T) {
 // TestEmulator: real credentials must never reach it.
 func TestEmulator(t *testing.T) {
 	w := newWorld(t)
-	w.install(t, "jane@example.com", "")
-	w.env["GOOGLE_APPLICATION_CREDENTIALS"] = w.adc(t, userFile())
+	w.install("jane@example.com", "")
+	w.env["GOOGLE_APPLICATION_CREDENTIALS"] = w.adc(userFile())
 	w.env["RUN_EMULATOR_HOST"] = w.Listener.Addr().String()
-	c, err := w.find(t, Flags{Account: "jane@example.com"})
+	c, err := w.find(Flags{Account: "jane@example.com"})
 	if err != nil || c.String() != "anonymous" || c.TokenSource() != nil {
 		t.Fatalf("got %v, %v", c, err)
 	}
@@ -455,17 +464,17 @@ func TestEmulator(t *testing.T) {
 		t.Errorf("anonymous tokens: %q %v, %q %v", access, err, id, err2)
 	}
 	w.env["GCE_METADATA_HOST"] = w.Listener.Addr().String()
-	if c, err = w.find(t, Flags{}); err != nil || c.Kind != KindMetadata {
+	if c, err = w.find(Flags{}); err != nil || c.Kind != KindMetadata {
 		t.Fatalf("got %v, %v", c, err)
 	}
-	if c, err = w.find(t, Flags{Impersonate: "target@p"}); err != nil {
+	if c, err = w.find(Flags{Impersonate: "target@p"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.IDToken(t.Context(), service); err != nil {
 		t.Error(err)
 	}
 	write(t, filepath.Join(w.dir, "configurations/config_default"), "[auth]\nimpersonate_service_account = real@p\n")
-	if c, err = w.find(t, Flags{}); err != nil || c.Kind != KindMetadata {
+	if c, err = w.find(Flags{}); err != nil || c.Kind != KindMetadata {
 		t.Errorf("the user's own configuration was used: %v, %v", c, err)
 	}
 	if _, err := os.Stat(w.log); err == nil {
@@ -482,67 +491,67 @@ func TestFailures(t *testing.T) {
 	for _, tt := range []struct {
 		name, says, hint string
 		flags            Flags
-		set              func(*testing.T, *world)
+		set              func(*world)
 	}{
 		{
 			name: "none", says: "no Google Cloud credentials found", hint: "cloudssh demo (works without an account)",
-			set: func(*testing.T, *world) {},
+			set: func(*world) {},
 		},
 		{
 			name: "login expired", says: "There was a problem refreshing your current auth tokens", hint: "gcloud auth login jane@example.com",
-			set: func(t *testing.T, w *world) { w.install(t, "jane@example.com", "expired") },
+			set: func(w *world) { w.install("jane@example.com", "expired") },
 		},
 		{
 			name: "gcloud prints garbage", says: "config-helper printed no JSON",
-			set: func(t *testing.T, w *world) { w.install(t, "jane@example.com", "garbage") },
+			set: func(w *world) { w.install("jane@example.com", "garbage") },
 		},
 		{
 			name: "account without gcloud", says: "--account joe@example.com: gcloud is not in the PATH",
 			hint:  "install gcloud (https://cloud.google.com/sdk/docs/install) and run `gcloud auth login`",
-			flags: Flags{Account: "joe@example.com"}, set: func(*testing.T, *world) {},
+			flags: Flags{Account: "joe@example.com"}, set: func(*world) {},
 		},
 		{
 			name: "revoked ADC", says: "invalid_grant: Token has been expired or revoked.", hint: "gcloud auth application-default login",
-			set: func(t *testing.T, w *world) { w.adc(t, userFile()); w.fail = true },
+			set: func(w *world) { w.adc(userFile()); w.fail = true },
 		},
 		{
 			name: "ADC that is no JSON", says: "it is no JSON",
-			set: func(t *testing.T, w *world) {
-				write(t, filepath.Join(w.dir, "application_default_credentials.json"), secret)
+			set: func(w *world) {
+				write(w.t, filepath.Join(w.dir, "application_default_credentials.json"), secret)
 			},
 		},
 		{
 			name: "workforce ADC", says: "workforce credentials", hint: "gcloud auth login",
-			set: func(t *testing.T, w *world) {
-				w.adc(t, map[string]any{"type": "external_account_authorized_user", "refresh_token": secret})
+			set: func(w *world) {
+				w.adc(map[string]any{"type": "external_account_authorized_user", "refresh_token": secret})
 			},
 		},
 		{
 			name: "unknown ADC", says: `credentials of type "gdch_service_account" are not supported`,
-			set: func(t *testing.T, w *world) { w.adc(t, map[string]any{"type": "gdch_service_account", "x": secret}) },
+			set: func(w *world) { w.adc(map[string]any{"type": "gdch_service_account", "x": secret}) },
 		},
 		{
 			name: "GOOGLE_APPLICATION_CREDENTIALS names nothing", says: "reading GOOGLE_APPLICATION_CREDENTIALS: open /nowhere",
-			set: func(_ *testing.T, w *world) { w.env["GOOGLE_APPLICATION_CREDENTIALS"] = "/nowhere" },
+			set: func(w *world) { w.env["GOOGLE_APPLICATION_CREDENTIALS"] = "/nowhere" },
 		},
 		{
 			name: "empty token file", says: "is empty",
-			set: func(t *testing.T, w *world) {
+			set: func(w *world) {
 				w.env["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = filepath.Join(w.dir, "token")
-				write(t, filepath.Join(w.dir, "token"), "\n")
+				write(w.t, filepath.Join(w.dir, "token"), "\n")
 			},
 		},
 		{
 			name: "stopped emulator", says: "asking the metadata server who we are", hint: "cloudssh emulator (is it still running? GCE_METADATA_HOST points at it)",
-			set: func(_ *testing.T, w *world) {
+			set: func(w *world) {
 				w.env["RUN_EMULATOR_HOST"], w.env["GCE_METADATA_HOST"] = "127.0.0.1:1", "127.0.0.1:1"
 			},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			tt.set(t, w)
-			c, err := w.find(t, tt.flags)
+			tt.set(w)
+			c, err := w.find(tt.flags)
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Fatalf("got %v, %v", c, err)
 			}
@@ -563,19 +572,19 @@ func TestFailures(t *testing.T) {
 func TestTokenFailures(t *testing.T) {
 	for _, tt := range []struct {
 		name, says string
-		set        func(*testing.T, *world)
+		set        func(*world)
 	}{
-		{"access token file has no ID token", "gives no ID token", func(t *testing.T, w *world) {
+		{"access token file has no ID token", "gives no ID token", func(w *world) {
 			w.env["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = filepath.Join(w.dir, "token")
-			write(t, filepath.Join(w.dir, "token"), secret)
+			write(w.t, filepath.Join(w.dir, "token"), secret)
 		}},
-		{"federation without a service account", "have no ID tokens", func(t *testing.T, w *world) { w.adc(t, w.externalFile(t, "")) }},
-		{"revoked key", "the token endpoint answered 400 Bad Request: invalid_grant", func(t *testing.T, w *world) { w.adc(t, w.keyFile(t)) }},
+		{"federation without a service account", "have no ID tokens", func(w *world) { w.adc(w.externalFile("")) }},
+		{"revoked key", "the token endpoint answered 400 Bad Request: invalid_grant", func(w *world) { w.adc(w.keyFile()) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			tt.set(t, w)
-			c, err := w.find(t, Flags{})
+			tt.set(w)
+			c, err := w.find(Flags{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -590,7 +599,7 @@ func TestTokenFailures(t *testing.T) {
 
 func TestCancelledHelper(t *testing.T) {
 	w := newWorld(t)
-	w.install(t, "jane@example.com", "")
+	w.install("jane@example.com", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	cfg, err := Load(ctx, Flags{}, w.env.get)

@@ -32,7 +32,7 @@ func (f *finder) gcloud(ctx context.Context) (*Credentials, error) {
 	if account := out.Configuration.Properties.Core.Account; account != "" {
 		h.account = account
 	}
-	h.byAudience.make = func(audience string) (auth.TokenProvider, error) {
+	h.make = func(audience string) (auth.TokenProvider, error) {
 		return cached(provider(func(ctx context.Context) (*auth.Token, error) { return h.print(ctx, audience) })), nil
 	}
 	return &Credentials{Kind: KindGcloud, Account: h.account, src: h}, nil
@@ -100,7 +100,7 @@ func (h *helper) get(ctx context.Context) (*helperOutput, error) {
 
 // run runs gcloud. Its standard output holds tokens and goes into no message.
 func (h *helper) run(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, h.path, append(args, h.flags...)...) //nolint:gosec // the user's own gcloud
+	cmd := exec.CommandContext(ctx, h.path, append(args, h.flags...)...)
 	// We impersonate ourselves, from the user's own tokens.
 	cmd.Env = append(os.Environ(), "CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT=")
 	cmd.WaitDelay = time.Second // for children that keep the pipes open

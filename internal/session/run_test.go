@@ -34,17 +34,17 @@ func code(err error) int {
 // TestEndings sends the parts of an ending in every order that servers use.
 func TestEndings(t *testing.T) {
 	const out, err = "the output", "the error output"
-	print := func(r *remote) { r.print(out) }
-	printE := func(r *remote) { r.printE(err) }
+	show := func(r *remote) { r.print(out) }
+	showE := func(r *remote) { r.printE(err) }
 	exit := func(r *remote) { r.exit(7) }
 	eof := func(r *remote) { _ = r.CloseWrite() }
 	for name, steps := range map[string][]func(*remote){
-		"output, eof, status":            {print, printE, eof, exit},
-		"output, status, eof":            {print, printE, exit, eof},
-		"output, status, no eof":         {print, printE, exit},
-		"status before output":           {exit, print, printE, eof},
-		"status between outputs, no eof": {print, exit, printE},
-		"status twice":                   {print, printE, exit, func(r *remote) { r.exit(9) }, eof},
+		"output, eof, status":            {show, showE, eof, exit},
+		"output, status, eof":            {show, showE, exit, eof},
+		"output, status, no eof":         {show, showE, exit},
+		"status before output":           {exit, show, showE, eof},
+		"status between outputs, no eof": {show, exit, showE},
+		"status twice":                   {show, showE, exit, func(r *remote) { r.exit(9) }, eof},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := connect(t, func(r *remote) {
@@ -452,7 +452,7 @@ func TestRunsDoNotMix(t *testing.T) {
 			r.print(m.Command)
 			r.printE(string(in))
 		}
-		r.exit(uint32(len(m.Command))) //nolint:gosec // small
+		r.exit(uint32(len(m.Command)))
 	})
 	var all sync.WaitGroup
 	for i := range 16 {

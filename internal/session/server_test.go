@@ -65,29 +65,29 @@ func (r *remote) exit(status uint32) {
 func (r *remote) print(s string)  { _, _ = io.WriteString(r, s) }
 func (r *remote) printE(s string) { _, _ = io.WriteString(r.Stderr(), s) }
 
-func key(t testing.TB) ssh.Signer {
-	t.Helper()
+func key(tb testing.TB) ssh.Signer {
+	tb.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s, err := ssh.NewSignerFromKey(private)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // listen starts the server and returns the client's connection to it.
-func (s *server) listen(t testing.TB) net.Conn {
-	t.Helper()
+func (s *server) listen(tb testing.TB) net.Conn {
+	tb.Helper()
 	if s.signer == nil {
-		s.signer = key(t)
+		s.signer = key(tb)
 	}
 	s.conns = make(chan net.Conn, 1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -96,13 +96,13 @@ func (s *server) listen(t testing.TB) net.Conn {
 			return
 		}
 		s.conns <- conn
-		s.serve(t, conn)
+		s.serve(tb, conn)
 	})
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = conn.Close()
 		_ = l.Close()
 		served.Wait()
@@ -110,7 +110,8 @@ func (s *server) listen(t testing.TB) net.Conn {
 	return conn
 }
 
-func (s *server) serve(t testing.TB, conn net.Conn) {
+func (s *server) serve(tb testing.TB, conn net.Conn) {
+	tb.Helper()
 	cfg := &ssh.ServerConfig{
 		PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
 			if s.refuse {
@@ -143,7 +144,7 @@ func (s *server) serve(t testing.TB, conn net.Conn) {
 		}
 		all.Go(func() {
 			defer ch.Close()
-			s.session(&remote{t, ch, reqs, conn})
+			s.session(&remote{tb, ch, reqs, conn})
 		})
 	}
 }
@@ -162,18 +163,18 @@ func (s *server) answer(reqs <-chan *ssh.Request) {
 }
 
 // connect returns a client of a server with these sessions.
-func connect(t testing.TB, session func(*remote)) *Client {
-	t.Helper()
-	return (&server{session: session}).client(t)
+func connect(tb testing.TB, session func(*remote)) *Client {
+	tb.Helper()
+	return (&server{session: session}).client(tb)
 }
 
-func (s *server) client(t testing.TB) *Client {
-	t.Helper()
-	conn := s.listen(t)
-	c, err := New(t.Context(), conn, Config{Signer: key(t), HostKey: s.signer.PublicKey(), User: "jane"})
+func (s *server) client(tb testing.TB) *Client {
+	tb.Helper()
+	conn := s.listen(tb)
+	c, err := New(tb.Context(), conn, Config{Signer: key(tb), HostKey: s.signer.PublicKey(), User: "jane"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }

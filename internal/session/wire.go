@@ -19,7 +19,7 @@ func windowOf(s tty.Size) window {
 }
 
 func dimension(n int) uint32 {
-	return uint32(min(max(n, 0), 1<<16-1)) //nolint:gosec // within range; a terminal keeps 16 bits of it
+	return uint32(min(max(n, 0), 1<<16-1))
 }
 
 // ptyRequest is the payload of pty-req, RFC 4254 section 6.2.
@@ -50,9 +50,9 @@ func marshalModes(modes map[uint8]uint32) string {
 // our own request, because exec has only one string, which a shell would have
 // to take apart again.
 func marshalArgv(argv []string) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(argv))) //nolint:gosec // the system's own limit is far lower
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(argv)))
 	for _, a := range argv {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(a))) //nolint:gosec // as above
+		b = binary.BigEndian.AppendUint32(b, uint32(len(a)))
 		b = append(b, a...)
 	}
 	return b

@@ -119,10 +119,10 @@ func (e *escapeReader) pass(c byte) {
 	if e.pasting {
 		marker = pasteEnd
 	}
-	switch {
-	case c == marker[e.matched]:
+	switch c {
+	case marker[e.matched]:
 		e.matched++
-	case c == marker[0]:
+	case marker[0]:
 		e.matched = 1
 	default:
 		e.matched = 0

@@ -3,6 +3,7 @@
 package tty
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -42,7 +43,7 @@ func (i *input) Read(p []byte) (int, error) {
 		}
 		n, err := unix.Read(fd, p)
 		switch {
-		case err == unix.EINTR || err == unix.EAGAIN: //nolint:errorlint // a bare errno
+		case errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN):
 			continue
 		case err != nil:
 			return 0, &os.PathError{Op: "read", Path: i.file.Name(), Err: err}

@@ -27,7 +27,7 @@ func platformFlags() []flag { return nil }
 
 // speeds returns the line speeds in bits per second.
 func speeds(t *unix.Termios) (in, out uint32) {
-	return uint32(t.Ispeed), uint32(t.Ospeed) //nolint:gosec // far below 2^32
+	return uint32(t.Ispeed), uint32(t.Ospeed)
 }
 
 // waitReadable blocks until fd or wake can be read, and says whether fd can.

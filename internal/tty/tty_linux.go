@@ -41,7 +41,7 @@ func speeds(t *unix.Termios) (in, out uint32) {
 
 // waitReadable blocks until fd or wake can be read, and says whether fd can.
 func waitReadable(fd, wake int) (ready bool, err error) {
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}} //nolint:gosec // descriptors are small
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	if err := ignoringEINTR(func() error { _, err := unix.Poll(p, -1); return err }); err != nil {
 		return false, err
 	}

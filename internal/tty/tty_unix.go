@@ -3,6 +3,7 @@
 package tty
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -46,7 +47,7 @@ func makeRaw(in, _ *os.File, s *state) error {
 
 func ignoringEINTR(f func() error) error {
 	for {
-		if err := f(); err != unix.EINTR { //nolint:errorlint // a bare errno
+		if err := f(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

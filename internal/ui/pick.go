@@ -200,7 +200,7 @@ func (r rows) Render(w io.Writer, m list.Model, index int, item list.Item) {
 	if e.detail != "" {
 		text += pad + "  " + r.style.dim(e.detail)
 	}
-	fmt.Fprint(w, r.style.renderer.NewStyle().MaxWidth(max(1, m.Width())).Render(text))
+	_, _ = fmt.Fprint(w, r.style.renderer.NewStyle().MaxWidth(max(1, m.Width())).Render(text))
 }
 
 // Confirm asks a yes/no question; Enter alone means no, and so does an end of
@@ -210,7 +210,7 @@ func (u *UI) Confirm(ctx context.Context, question string) (bool, error) {
 		return false, errNobody
 	}
 	u.Settle("")
-	fmt.Fprintf(u.out, "%s [y/N] ", line(question))
+	u.print(fmt.Sprintf("%s [y/N] ", line(question)))
 	answered := make(chan string, 1)
 	go func() { answered <- readLine(u.in) }() // outlives a cancelled question: a read cannot be interrupted
 	select {
@@ -221,7 +221,7 @@ func (u *UI) Confirm(ctx context.Context, question string) (bool, error) {
 		}
 		return false, nil
 	case <-ctx.Done():
-		fmt.Fprintln(u.out)
+		u.print("\n")
 		return false, context.Cause(ctx)
 	}
 }

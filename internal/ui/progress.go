@@ -87,7 +87,7 @@ func (u *UI) Settle(final string) {
 		}
 	}
 	if final != "" {
-		fmt.Fprintln(u.out, u.mark(true)+" "+final)
+		u.print(u.mark(true) + " " + final + "\n")
 	}
 }
 
@@ -116,16 +116,16 @@ func (u *UI) plainStep(s stepEvent) {
 		}
 		if u.open != s.id {
 			u.breakLine()
-			fmt.Fprint(u.out, begin)
+			u.print(begin)
 		}
 		u.open = 0
-		fmt.Fprintf(u.out, " %s (%s)\n", result, seconds(s.took))
+		u.print(fmt.Sprintf(" %s (%s)\n", result, seconds(s.took)))
 	case s.detail != "":
 		u.breakLine()
-		fmt.Fprintf(u.out, "  %s: %s\n", s.name, s.detail)
+		u.print(fmt.Sprintf("  %s: %s\n", s.name, s.detail))
 	default:
 		u.breakLine()
-		fmt.Fprint(u.out, begin)
+		u.print(begin)
 		u.open = s.id
 	}
 }
@@ -134,7 +134,7 @@ func (u *UI) plainStep(s stepEvent) {
 func (u *UI) breakLine() {
 	if u.open != 0 {
 		u.open = 0
-		fmt.Fprintln(u.out)
+		u.print("\n")
 	}
 }
 

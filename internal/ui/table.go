@@ -19,7 +19,9 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 		for i, c := range row {
 			cells[i] = line(c)
 		}
-		fmt.Fprintln(t, strings.Join(cells, "\t"))
+		if _, err := fmt.Fprintln(t, strings.Join(cells, "\t")); err != nil {
+			return fmt.Errorf("laying out a table: %w", err)
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("laying out a table: %w", err)

@@ -144,7 +144,7 @@ func Hints(err error) []string {
 			}
 		}
 	}
-	if h, ok := err.(interface{ Hints() []string }); ok { //nolint:errorlint // walks the tree itself
+	if h, ok := err.(interface{ Hints() []string }); ok {
 		add(h.Hints())
 	}
 	switch w := err.(type) { //nolint:errorlint // walks the tree itself
@@ -173,8 +173,11 @@ func (u *UI) say(kind, prefix, text string) {
 		return
 	}
 	u.breakLine()
-	fmt.Fprintln(u.out, text)
+	u.print(text + "\n")
 }
+
+// print writes text. An error has nobody left to be told to.
+func (u *UI) print(text string) { _, _ = io.WriteString(u.out, text) }
 
 // clean removes control characters, with which text from elsewhere could
 // rewrite the screen.
