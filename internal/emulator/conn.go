@@ -63,10 +63,10 @@ func rememberConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// limitConn has the connection of a request cut after n more bytes.
+// limitConn has the connection of a request cut after n more bytes; 0 takes an earlier limit away.
 func limitConn(ctx context.Context, n int64) {
 	if c, ok := ctx.Value(connKey{}).(*meteredConn); ok {
 		c.left.Store(n)
-		c.limited.Store(true)
+		c.limited.Store(n > 0)
 	}
 }

@@ -47,6 +47,7 @@
 //
 //   - An image is read when its revision is deployed, and its layers when they are first unpacked; the platform keeps a copy
 //     of its own from the start.
+//   - Manual scaling keeps the given number of instances; with 0 the service starts instances on request all the same.
 //   - Secrets come from Options.Secret, not from Secret Manager.
 //   - Logs are the containers' own output at Revision.log_uri, and have no Cloud Logging behind them.
 //   - Which paths are reserved: /eventlog, /_ah/ and the usual debug pages of Google's servers (/healthz, /varz, ...) at the

@@ -40,9 +40,7 @@ const signatureRemoved = "SIGNATURE_REMOVED_BY_GOOGLE"
 
 func (in *ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if in.faults.DropAfter != nil {
-		if n := in.faults.DropAfter(r); n > 0 {
-			limitConn(r.Context(), n)
-		}
+		limitConn(r.Context(), in.faults.DropAfter(r))
 	}
 	if in.faults.FrontEnd != nil && in.faults.FrontEnd(w, r) {
 		return

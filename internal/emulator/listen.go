@@ -81,8 +81,8 @@ func (s *Server) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
 	protocols.SetUnencryptedHTTP2(true) // gRPC without TLS
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.requests.Add(1)
-			defer s.requests.Done()
+			s.requests.RLock()
+			defer s.requests.RUnlock()
 			h.ServeHTTP(w, r)
 		}),
 		Protocols: &protocols, ConnContext: rememberConn, ReadHeaderTimeout: 10 * time.Second,
@@ -107,8 +107,9 @@ func (s *Server) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
 func (s *Server) drain(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
-		s.requests.Wait()
-		close(done)
+		defer close(done)
+		s.requests.Lock()
+		defer s.requests.Unlock()
 	}()
 	select {
 	case <-done:

@@ -40,7 +40,7 @@ type Options struct {
 	// Regions are the regions that exist. Empty means the regions of Cloud Run; Region always is one.
 	Regions []string
 	// Account is the e-mail address of the client's identity, the one the metadata server hands out tokens for.
-	// Empty means the default compute service account of Project.
+	// Empty means developer@<Project>.iam.gserviceaccount.com. It owns Project.
 	Account string
 
 	// Secret reads a version ("latest", "3") of a secret, named as in the service: a short name or projects/P/secrets/S.

@@ -31,7 +31,7 @@ type Server struct {
 	issuer    *identity.Issuer
 	store     *store
 	transport *http.Transport
-	requests  sync.WaitGroup // on any of the listeners
+	requests  sync.RWMutex // held for reading by every request on any of the listeners
 	closers   []func(context.Context) error
 	closing   sync.Once
 	closeErr  error
@@ -68,7 +68,7 @@ func (o Options) withDefaults() Options {
 		o.Regions = append(slices.Clone(o.Regions), o.Region)
 	}
 	if o.Account == "" {
-		o.Account = defaultServiceAccount(o.Project)
+		o.Account = "developer@" + o.Project + ".iam.gserviceaccount.com"
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
