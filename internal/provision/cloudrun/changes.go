@@ -56,7 +56,7 @@ func (d *differ) message(path string, from, twin protoreflect.Message, except ..
 		if from.Has(src) == twin.Has(to) && (!twin.Has(to) || was.Equal(is)) {
 			continue
 		}
-		if sub := to.Message(); sub != nil && ours(sub) && !to.IsList() && !to.IsMap() && from.Has(src) && twin.Has(to) {
+		if d.inside(to) && from.Has(src) && twin.Has(to) {
 			d.message(path+name+".", was.Message(), is.Message())
 			continue
 		}
@@ -64,7 +64,16 @@ func (d *differ) message(path string, from, twin protoreflect.Message, except ..
 	}
 }
 
+// inside reports whether a field is a message whose own fields have been decided about.
+func (d *differ) inside(f protoreflect.FieldDescriptor) bool {
+	return f.Message() != nil && !f.IsList() && !f.IsMap() && d.rules[shortName(f.Message())] != nil
+}
+
+// add leaves out what only the platform writes: nobody would expect that in the twin.
 func (d *differ) add(field string, r rule) {
+	if r.why == outputOnly {
+		return
+	}
 	d.found = append(d.found, Change{Field: field, Decision: r.decision, Reason: r.why})
 }
 

@@ -20,8 +20,8 @@ const discardTimeout = 60 * time.Second
 // Delete implements provision.Backend.
 func (b *Backend) Delete(ctx context.Context, t provision.Twin) error {
 	pause := b.pauses()
-	var last error // why the deletion was not accepted, to be told when time runs out
-	for {
+	var last error // why the deletion was not accepted, to be told when patience ends
+	for refusals := 0; refusals < maxTries; {
 		svc, err := b.services.GetService(ctx, &runpb.GetServiceRequest{Name: b.resource(t.Region, t.Name)})
 		switch {
 		case status.Code(err) == codes.NotFound:
@@ -41,11 +41,13 @@ func (b *Backend) Delete(ctx context.Context, t provision.Twin) error {
 				return b.explain(err, "deleting "+t.Name, "run.services.delete")
 			}
 			last = b.explain(err, "deleting "+t.Name, "")
+			refusals++
 		}
 		if err := pause(ctx); err != nil {
 			return errors.Join(fmt.Errorf("waiting for %s to be deleted: %w", t.Name, err), last)
 		}
 	}
+	return last
 }
 
 // same reports whether a twin that is there is the one that is meant, and not a later one of that name.

@@ -631,7 +631,10 @@ func TestDeriveRefuses(t *testing.T) {
 
 func TestChanges(t *testing.T) {
 	target, rev := app()
-	target.IapEnabled = true
+	target.IapEnabled, target.Uid = true, "u"
+	target.Scaling = &runpb.ServiceScaling{MaxInstanceCount: 9}
+	rev.Scaling = &runpb.RevisionScaling{MaxInstanceCount: 9}
+	rev.VpcAccess = &runpb.VpcAccess{Connector: "c"}
 	rev.Containers[0].LivenessProbe = httpProbe()
 	rev.Containers[0].WorkingDir = "/same"
 	rev.Volumes = []*runpb.Volume{
@@ -643,20 +646,21 @@ func TestChanges(t *testing.T) {
 	}
 	by := map[string]Decision{}
 	for _, c := range got {
-		if c.Reason == "" {
+		if c.Reason == "" || c.Decision == "" {
 			t.Errorf("%s: no reason", c.Field)
 		}
 		by[c.Field] = c.Decision
 	}
 	for field, d := range map[string]Decision{
-		"iap_enabled": Changed, "template.containers.web.liveness_probe": Dropped, "template.containers.web.image": Changed,
+		"iap_enabled": Changed, "scaling": Changed, "template.scaling": Changed, "template.vpc_access.connector": Changed,
+		"template.containers.web.liveness_probe": Dropped, "template.containers.web.image": Changed,
 		"template.volumes.data.nfs.read_only": Changed, "template.volumes.odd": Dropped, "template.timeout": Changed, "ingress": Changed,
 	} {
 		if by[field] != d {
 			t.Errorf("%s: %q, want %q", field, by[field], d)
 		}
 	}
-	for _, same := range []string{"template.containers.web.working_dir", "template.containers.web.name", "launch_stage", "template.volumes.data"} {
+	for _, same := range []string{"template.containers.web.working_dir", "template.containers.web.name", "launch_stage", "template.volumes.data", "uid"} {
 		if d, ok := by[same]; ok {
 			t.Errorf("%s is %s, though nothing became of it", same, d)
 		}

@@ -363,3 +363,15 @@ func TestDeletePollFails(t *testing.T) {
 	}
 	c.wantNames(t, "app")
 }
+
+func TestDeleteRefusedForEver(t *testing.T) {
+	c, b := start(t)
+	twin := create(t, c, b)
+	c.fault = func(call string) error {
+		if call == "DeleteService app-ssh" {
+			return status.Error(codes.FailedPrecondition, "something holds it")
+		}
+		return nil
+	}
+	wantText(t, b.Delete(t.Context(), *twin), "deleting app-ssh: something holds it")
+}
