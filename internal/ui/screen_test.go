@@ -135,6 +135,8 @@ func TestProgressOnScreen(t *testing.T) {
 	u.Settle("hello-ssh is ready")
 	s.untilIs("a note above the steps\n✓ hello-ssh is ready")
 	s.until("visible cursor below the text", func(string) bool {
+		s.vt.Lock()
+		defer s.vt.Unlock()
 		return s.vt.CursorVisible() && s.vt.Cursor().Y == 2 && s.vt.Cursor().X == 0
 	})
 	change("too late")
