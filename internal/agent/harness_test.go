@@ -36,6 +36,10 @@ func newSigner(t testing.TB) (ssh.Signer, ed25519.PrivateKey) {
 	return signer, key
 }
 
+func marshalKey(s ssh.Signer) []byte {
+	return bytes.TrimSpace(ssh.MarshalAuthorizedKey(s.PublicKey()))
+}
+
 // A fixture is an agent on a loopback port.
 type fixture struct {
 	addr    string
@@ -158,6 +162,11 @@ func (f *fixture) dial(t testing.TB) *ssh.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
+	// The handshake ends here before it does at the agent: wait until the
+	// connection counts there.
+	if _, _, err := client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+		t.Fatal(err)
+	}
 	return client
 }
 
