@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrClosed is returned for a Sandbox or Runtime that was closed.
@@ -38,3 +39,31 @@ func (e *StartError) Error() string {
 }
 
 func (e *StartError) Unwrap() error { return e.Err }
+
+// A toolError is an error that a runtime reported.
+type toolError struct {
+	kind    string
+	message string
+	err     error // what kind of error it is, if that is known
+}
+
+func (e *toolError) Error() string {
+	message := e.message
+	// The words in front of the cause say which of runc's steps failed, to people who know runc.
+	for _, prefix := range []string{"runc run failed: ", "unable to start container process: "} {
+		message = strings.TrimPrefix(message, prefix)
+	}
+	return e.kind + ": " + message
+}
+
+// aboutCommand tells whether the container's own command or directory is what cannot be used.
+func (e *toolError) aboutCommand() bool {
+	for _, words := range []string{`exec: "`, "executable", "exec format error", "chdir to cwd"} {
+		if strings.Contains(e.message, words) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *toolError) Unwrap() error { return e.err }

@@ -16,38 +16,53 @@ import (
 // threadNamespace is the network namespace of the calling thread.
 const threadNamespace = "/proc/thread-self/ns/net"
 
-// A netNS is a network namespace with a loopback interface, kept by a bind mount.
+// A netNS is a network namespace, kept by an open file and, where others have to find it, by
+// a bind mount.
 type netNS struct {
-	path string
+	path string // what others open; empty if there is no mount
 	file *os.File
 }
 
-// newNetNS makes a namespace and mounts it on a new file.
+// newNetNS makes a namespace with a loopback interface and mounts it on a new file, unless the path is empty.
 func newNetNS(path string) (*netNS, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("creating network namespace: %w", err)
+	n := &netNS{path: path}
+	if path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("creating network namespace: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
 	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	err = onOwnThread(func() error {
+	err := onOwnThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
 		if err := setUpLoopback(); err != nil {
 			return err
 		}
-		return unix.Mount(threadNamespace, path, "", unix.MS_BIND, "")
+		if path != "" {
+			if err := unix.Mount(threadNamespace, path, "", unix.MS_BIND, ""); err != nil {
+				return err
+			}
+		}
+		n.file, err = os.Open(threadNamespace)
+		return err
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("creating network namespace %s: %w", path, err), os.Remove(path))
-	}
-	n := &netNS{path: path}
-	if n.file, err = os.Open(path); err != nil {
-		return nil, errors.Join(err, n.remove())
+		return nil, errors.Join(fmt.Errorf("creating network namespace %s: %w", path, err), n.remove())
 	}
 	return n, nil
+}
+
+// openNetNS opens the namespace of a process.
+func openNetNS(path string) (*netNS, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening network namespace: %w", err)
+	}
+	return &netNS{file: f}, nil
 }
 
 // setUpLoopback starts the loopback interface of the calling thread's namespace and lets
@@ -91,7 +106,7 @@ func restoring(f func() error) error {
 func (n *netNS) do(f func() error) error {
 	return onOwnThread(func() error {
 		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("entering network namespace %s: %w", n.path, err)
+			return fmt.Errorf("entering network namespace %s: %w", n.file.Name(), err)
 		}
 		return f()
 	})
@@ -154,6 +169,9 @@ func (n *netNS) remove() error {
 		if err := n.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			return err
 		}
+	}
+	if n.path == "" {
+		return nil
 	}
 	return removeMountPoint(n.path)
 }

@@ -75,7 +75,7 @@ func (n *network) connect() error {
 	if n.outside != nil || n.noLink != nil {
 		return nil
 	}
-	outside, err := newNetNS(n.inside.path + ".outside")
+	outside, err := newNetNS("")
 	if err != nil {
 		return err
 	}

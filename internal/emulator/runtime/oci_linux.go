@@ -66,18 +66,20 @@ func newAuto(ctx context.Context, o Options) (Runtime, error) {
 
 // privileged returns why this process cannot make namespaces and mounts, or nil.
 func privileged() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return err
-	}
 	switch {
 	case os.Geteuid() != 0:
 		return errors.New("running containers takes root")
-	case data[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0:
+	case !haveCapability(unix.CAP_SYS_ADMIN):
 		return errors.New("root is without the capability CAP_SYS_ADMIN here, as in an unprivileged container")
 	}
 	return nil
+}
+
+// haveCapability tells whether a capability (below 32) is in effect.
+func haveCapability(number int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<number) != 0
 }
 
 func newOCI(ctx context.Context, o Options) (Runtime, error) {

@@ -1,0 +1,233 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+)
+
+// podman starts an engine with storage of its own for a test: the test does not touch, nor wait for,
+// what else runs on the machine. The socket is made here and handed over
+// (sd_listen_fds(3)), so that there is nothing to wait for.
+func podman(t *testing.T) {
+	t.Helper()
+	needRoot(t)
+	path, err := exec.LookPath("podman")
+	if err != nil {
+		t.Skip("SKIPPED, NOT TESTED: podman is not installed; sudo apt-get install podman")
+	}
+	dir := t.TempDir()
+	t.Cleanup(func() {
+		if err := removeTree(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "sock"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false) // the socket is the engine's now
+	socket, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	script := `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", script, "sh", path,
+		"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
+		"--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "system", "service", "--time=0")
+	cmd.ExtraFiles = []*os.File{socket}
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("podman said:\n%s", log.String())
+		}
+	})
+	if err := errors.Join(socket.Close(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "sock"))
+}
+
+func engineRuntime(t *testing.T) *engine {
+	t.Helper()
+	r, err := New(t.Context(), Options{Kind: Docker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := r.(*engine)
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func TestEngine(t *testing.T) {
+	podman(t)
+	e := engineRuntime(t)
+	image := busyboxImage(t)
+	s := sandboxOf(t, e, "one")
+	for name, test := range map[string]struct {
+		container Container
+		want      result
+	}{
+		"args are kept": {
+			Container{Args: []string{"/bin/sh", "-c", `printf '%s|' "$@"`, "sh", "a b", "", `c'd`}},
+			result{stdout: "a b||c'd|"},
+		},
+		"output apart, exit status": {shell(nil, "echo out; echo err >&2; exit 7"), result{"out\n", "err\n", Exit{Code: 7}}},
+		"directory":                 {Container{Args: []string{"pwd"}, Dir: "/srv/app"}, result{stdout: "/srv/app\n"}},
+		"user":                      {Container{Args: []string{"id", "-un"}, User: "www"}, result{stdout: "www\n"}},
+		"environment":               {Container{Args: []string{"/bin/sh", "-c", "echo $A$PORT"}, Env: []string{"A=1"}}, result{stdout: "1\n"}},
+	} {
+		test.container.Image = image
+		if got := run(t, s, test.container); got != test.want {
+			t.Errorf("%s: got  %+v\nwant %+v", name, got, test.want)
+		}
+	}
+	got := run(t, s, Container{Image: image, Args: []string{"seq", "1", "200000"}})
+	if n := strings.Count(got.stdout, "\n"); n != 200000 {
+		t.Errorf("%d lines, want 200000", n)
+	}
+	testEngineStartErrors(t, s)
+	testEngineSharing(t, s)
+	testEngineSignal(t, s)
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	assertEngineEmpty(t, e)
+	testNetwork(t, e)
+}
+
+func testEngineStartErrors(t *testing.T, s Sandbox) {
+	image := busyboxImage(t)
+	for name, test := range map[string]struct {
+		container Container
+		is        error
+		says      string
+	}{
+		"missing binary": {Container{Args: []string{"/nope"}}, fs.ErrNotExist, "/nope"},
+		"unknown user":   {Container{Args: []string{"id"}, User: "nobody"}, nil, "nobody"},
+	} {
+		c := test.container
+		c.Name, c.Image = "app", image
+		_, err := s.Start(t.Context(), c)
+		var startErr *StartError
+		if !errors.As(err, &startErr) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: error %v of type %T, want a StartError that says %q", name, err, err, test.says)
+		}
+		if test.is != nil && !errors.Is(err, test.is) {
+			t.Errorf("%s: error %v is not %v", name, err, test.is)
+		}
+	}
+}
+
+func testEngineSharing(t *testing.T, s Sandbox) {
+	image := busyboxImage(t)
+	out := newLineWaiter()
+	shared := []Mount{{Destination: "/shared", Kind: Tmpfs, Shared: "work", Size: 1 << 20}}
+	writer := shell(image, "echo hello > /shared/file; echo ready; sleep 1000")
+	writer.Name, writer.Mounts, writer.Stdout, writer.User = "writer", shared, out, "www"
+	start(t, s, writer)
+	out.wait(t, "ready")
+	reader := shell(image, "cat /shared/file; ls /new || touch /new")
+	reader.Mounts = shared
+	for range 2 {
+		if got := run(t, s, reader); got.stdout != "hello\n" {
+			t.Errorf("second container: %+v", got)
+		}
+	}
+}
+
+func testEngineSignal(t *testing.T, s Sandbox) {
+	out := newLineWaiter()
+	c := shell(busyboxImage(t), "trap 'exit 3' TERM; echo ready; while :; do sleep 1000 & wait $!; done")
+	c.Stdout = out
+	p := start(t, s, c)
+	out.wait(t, "ready")
+	if err := p.Signal(t.Context(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if got := p.Exit(); got != (Exit{Code: 3}) {
+		t.Errorf("exit %+v, want status 3", got)
+	}
+	if err := p.Signal(t.Context(), syscall.SIGTERM); err != nil {
+		t.Errorf("signal after the end: %v", err)
+	}
+	c.Args, c.Stdout = []string{"sleep", "1000"}, nil
+	p = start(t, s, c)
+	if err := p.Signal(t.Context(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if got := p.Exit(); got != (Exit{Code: 137, Signal: "SIGKILL"}) {
+		t.Errorf("exit %+v, want SIGKILL", got)
+	}
+}
+
+func assertEngineEmpty(t *testing.T, e *engine) {
+	t.Helper()
+	ours := filters.NewArgs(filters.Arg("label", ownerLabel))
+	containers, err := e.client.ContainerList(t.Context(), container.ListOptions{All: true, Filters: ours})
+	if err != nil || len(containers) > 0 {
+		t.Errorf("containers left: %v, %v", containers, err)
+	}
+	volumes, err := e.client.VolumeList(t.Context(), volume.ListOptions{Filters: ours})
+	if err != nil || len(volumes.Volumes) > 0 {
+		t.Errorf("volumes left: %v, %v", volumes.Volumes, err)
+	}
+}
+
+// TestEngineReap removes a dead process's container and keeps a living one's.
+func TestEngineReap(t *testing.T) {
+	podman(t)
+	e := engineRuntime(t)
+	s := sandboxOf(t, e, "alive")
+	gone := exec.CommandContext(t.Context(), "/bin/true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	host, _, _ := strings.Cut(ownerName(), "/")
+	image, err := e.images.load(t.Context(), busyboxImage(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := e.client.ContainerCreate(t.Context(), &container.Config{
+		Image: image, Entrypoint: []string{"sleep", "1000"},
+		Labels: map[string]string{ownerLabel: host + "/" + strconv.Itoa(gone.Process.Pid)},
+	}, &container.HostConfig{NetworkMode: "none", Resources: container.Resources{Ulimits: ulimits(true)}}, nil, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.client.ContainerStart(t.Context(), dead.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Reap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := e.client.ContainerList(t.Context(), container.ListOptions{All: true})
+	if err != nil || len(left) != 1 || left[0].ID != s.(*engineSandbox).holder {
+		t.Errorf("containers: %+v, %v, want the living sandbox's only", left, err)
+	}
+}
