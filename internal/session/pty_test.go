@@ -185,12 +185,11 @@ func TestShellOnATerminal(t *testing.T) {
 	}
 	send("stty -echo; PS1=; stty size\n")
 	expect("25 81")
-	// The shell reports the new size by itself: nothing else says when it came.
-	send("trap 'stty size' WINCH; echo ready; while :; do read x && break; done\n")
+	send("echo ready; until [ \"$(stty size)\" = '43 132' ]; do :; done; echo resized\n")
 	expect("ready")
 	sizes <- tty.Size{Cols: 132, Rows: 43}
-	expect("43 132")
-	send("\nexit 5\n")
+	expect("resized")
+	send("exit 5\n")
 	for lines.Scan() {
 	}
 	if err := <-ended; code(err) != 5 {
