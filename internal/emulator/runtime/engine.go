@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
@@ -34,6 +35,7 @@ type engine struct {
 	client *client.Client
 	id     string // in the names of what this runtime makes
 	arch   string // of the engine, in Go's terms
+	podman bool   // not Docker
 	local  bool   // the engine's processes can be processes of this machine
 	logger *slog.Logger
 	images *engineImages
@@ -104,6 +106,7 @@ func dialEngine(ctx context.Context, host string, logger *slog.Logger) (*engine,
 	_, _ = rand.Read(id) // never fails
 	e := &engine{
 		client: c, id: hex.EncodeToString(id), arch: version.Arch, logger: logger,
+		podman:    slices.ContainsFunc(version.Components, isPodman),
 		local:     strings.HasPrefix(host, "unix://"),
 		sandboxes: map[string]*engineSandbox{},
 	}
@@ -111,17 +114,22 @@ func dialEngine(ctx context.Context, host string, logger *slog.Logger) (*engine,
 	return e, nil
 }
 
+func isPodman(c types.ComponentVersion) bool { return strings.Contains(c.Name, "Podman") }
+
 func (e *engine) Name() string { return Docker }
 
 func (e *engine) Sandbox(ctx context.Context, spec SandboxSpec) (Sandbox, error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	s := &engineSandbox{engine: e, id: spec.ID, volumes: map[string]bool{}}
+	s := &engineSandbox{
+		engine: e, id: spec.ID, hosts: maps.Clone(spec.Hosts), hostname: orDefault(spec.Hostname, "localhost"),
+		running: map[string]*engineProcess{}, volumes: map[string]bool{},
+	}
 	if err := e.reserve(s); err != nil {
 		return nil, fmt.Errorf("making sandbox %s: %w", spec.ID, err)
 	}
-	if err := s.open(ctx, spec); err != nil {
+	if err := s.open(ctx); err != nil {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineCleanup)
 		defer cancel()
 		return nil, errors.Join(fmt.Errorf("making sandbox %s: %w", spec.ID, err), s.Close(cleanup))
@@ -214,6 +222,22 @@ func (e *engine) Reap(ctx context.Context) error {
 	for _, v := range volumes.Volumes {
 		if ownerDead(v.Labels[ownerLabel]) {
 			errs = append(errs, e.removeVolume(ctx, v.Name))
+		}
+	}
+	return errors.Join(append(errs, reapHosts())...)
+}
+
+func reapHosts() error {
+	files, err := filepath.Glob(filepath.Join(os.TempDir(), hostsPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	host, _, _ := strings.Cut(ownerName(), "/")
+	var errs []error
+	for _, f := range files {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), hostsPrefix), "-")
+		if ownerDead(host + "/" + pid) {
+			errs = append(errs, os.Remove(f))
 		}
 	}
 	return errors.Join(errs...)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,10 +23,13 @@ const engineCleanup = 60 * time.Second
 
 // engineSandbox is a container that holds the network, and others that join it.
 type engineSandbox struct {
-	engine  *engine
-	id      string
-	holder  string // ID of the container that holds the network
-	network engineNetwork
+	engine    *engine
+	id        string
+	hosts     map[string]string
+	hostname  string
+	hostsFile string // of this machine, for Podman
+	holder    string // ID of the container that holds the network
+	network   engineNetwork
 
 	starts sync.WaitGroup
 
@@ -49,7 +54,10 @@ func (s *engineSandbox) name(suffix string) string {
 
 // open starts the container that holds the network. Where this process can enter it there is
 // nothing else in it; else it has the engine's own, whose addresses we may reach.
-func (s *engineSandbox) open(ctx context.Context, spec SandboxSpec) error {
+func (s *engineSandbox) open(ctx context.Context) error {
+	if err := s.writeHosts(); err != nil {
+		return err
+	}
 	holder, err := holderImage(s.engine.arch)
 	if err != nil {
 		return err
@@ -62,17 +70,12 @@ func (s *engineSandbox) open(ctx context.Context, spec SandboxSpec) error {
 	if s.engine.local && canEnterNetworks() {
 		mode = "none"
 	}
-	var hosts []string
-	for name, ip := range spec.Hosts {
-		hosts = append(hosts, name+":"+ip)
-	}
-	slices.Sort(hosts)
 	created, err := s.engine.client.ContainerCreate(ctx,
 		&container.Config{
 			Image: image, Entrypoint: []string{"/pause"}, Labels: s.engine.labels(),
-			Hostname: orDefault(spec.Hostname, "localhost"),
+			Hostname: s.hostname,
 		},
-		&container.HostConfig{NetworkMode: mode, ExtraHosts: hosts, Resources: container.Resources{Ulimits: ulimits(s.engine.local)}},
+		&container.HostConfig{NetworkMode: mode, ExtraHosts: s.extraHosts(), Resources: container.Resources{Ulimits: ulimits(s.engine.local)}},
 		nil, nil, s.name("network"))
 	if err != nil {
 		return err
@@ -181,9 +184,6 @@ func (s *engineSandbox) reserve(name string) (string, error) {
 	if p, taken := s.running[name]; taken && (p == nil || !p.ended()) {
 		return "", &StartError{name, fmt.Errorf("already running: %w", fs.ErrExist)}
 	}
-	if s.running == nil {
-		s.running = map[string]*engineProcess{}
-	}
 	s.running[name] = nil
 	s.sequence++
 	s.starts.Add(1)
@@ -199,19 +199,23 @@ func (s *engineSandbox) start(ctx context.Context, name string, c Container) (_ 
 	if err != nil {
 		return nil, fmt.Errorf("starting container %s: %w", c.Name, err)
 	}
-	created, err := s.engine.client.ContainerCreate(ctx,
-		&container.Config{
-			Image: image, Entrypoint: c.Args, Env: c.Env, WorkingDir: orDefault(c.Dir, "/"), User: c.User,
-			AttachStdout: true, AttachStderr: true, Labels: s.engine.labels(),
+	config := &container.Config{
+		Image: image, Entrypoint: c.Args, Env: c.Env, WorkingDir: orDefault(c.Dir, "/"), User: c.User,
+		AttachStdout: true, AttachStderr: true, Labels: s.engine.labels(),
+	}
+	host := &container.HostConfig{
+		NetworkMode: container.NetworkMode("container:" + s.holder),
+		Mounts:      mounts,
+		SecurityOpt: []string{"no-new-privileges"},
+		Resources: container.Resources{
+			Memory: c.Memory, MemorySwap: c.Memory, NanoCPUs: int64(c.CPU * 1e9), Ulimits: ulimits(s.engine.local),
 		},
-		&container.HostConfig{
-			NetworkMode: container.NetworkMode("container:" + s.holder),
-			Mounts:      mounts,
-			SecurityOpt: []string{"no-new-privileges"},
-			Resources: container.Resources{
-				Memory: c.Memory, MemorySwap: c.Memory, NanoCPUs: int64(c.CPU * 1e9), Ulimits: ulimits(s.engine.local),
-			},
-		}, nil, nil, name)
+	}
+	if s.hostsFile != "" {
+		config.Hostname = s.hostname
+		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: s.hostsFile, Target: "/etc/hosts"})
+	}
+	created, err := s.engine.client.ContainerCreate(ctx, config, host, nil, nil, name)
 	if err != nil {
 		return nil, startFailure(c.Name, err)
 	}
@@ -225,6 +229,42 @@ func (s *engineSandbox) start(ctx context.Context, name string, c Container) (_ 
 		return nil, errors.Join(startFailure(c.Name, err), s.engine.removeContainer(cleanup, created.ID))
 	}
 	return p, nil
+}
+
+// writeHosts makes the file that becomes /etc/hosts with Podman. With Docker, host names and addresses
+// come with the network that a container joins.
+func (s *engineSandbox) writeHosts() error {
+	if !s.engine.podman || !s.engine.local {
+		return nil
+	}
+	f, err := os.CreateTemp("", fmt.Sprintf("%s%d-", hostsPrefix, os.Getpid()))
+	if err != nil {
+		return err
+	}
+	s.hostsFile = f.Name()
+	_, err = f.WriteString(hostsFile(s.hostname, s.hosts))
+	return errors.Join(err, f.Chmod(0o644), f.Close())
+}
+
+func (s *engineSandbox) removeHosts() error {
+	if s.hostsFile == "" {
+		return nil
+	}
+	if err := os.Remove(s.hostsFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// hostsPrefix begins the name of a hosts file, followed by the process ID of its owner.
+const hostsPrefix = "cloudssh-hosts-"
+
+func (s *engineSandbox) extraHosts() []string {
+	hosts := make([]string, 0, len(s.hosts))
+	for _, name := range slices.Sorted(maps.Keys(s.hosts)) {
+		hosts = append(hosts, name+":"+s.hosts[name])
+	}
+	return hosts
 }
 
 // mounts makes the shared volumes that are not there yet.
@@ -300,6 +340,9 @@ func (s *engineSandbox) Close(ctx context.Context) error {
 			return fmt.Errorf("closing sandbox %s: %w", s.id, err)
 		}
 		delete(s.volumes, name)
+	}
+	if err := s.removeHosts(); err != nil {
+		return fmt.Errorf("closing sandbox %s: %w", s.id, err)
 	}
 	s.engine.forget(s)
 	if s.network == nil {

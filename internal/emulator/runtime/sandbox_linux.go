@@ -78,20 +78,13 @@ func newOCISandbox(r *oci, spec SandboxSpec) (_ *ociSandbox, err error) {
 // writeEtc writes the files that a container gets from its machine. There is no name server:
 // a query is refused at once by the namespace that has no route to it.
 func (s *ociSandbox) writeEtc(hosts map[string]string) error {
-	text := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	if s.hostname != "localhost" {
-		text += "127.0.0.1\t" + s.hostname + "\n"
-	}
-	for _, name := range slices.Sorted(maps.Keys(hosts)) {
-		text += hosts[name] + "\t" + name + "\n"
-	}
 	dir := filepath.Join(s.dir, "etc")
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // users of the containers read it
 		return err
 	}
 	s.etc = map[string]string{}
 	for name, text := range map[string]string{
-		"hosts": text, "hostname": s.hostname + "\n", "resolv.conf": "nameserver 169.254.169.254\noptions timeout:1 attempts:1\n",
+		"hosts": hostsFile(s.hostname, hosts), "hostname": s.hostname + "\n", "resolv.conf": "nameserver 169.254.169.254\noptions timeout:1 attempts:1\n",
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // users of the containers read it
