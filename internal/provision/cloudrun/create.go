@@ -41,13 +41,12 @@ type making struct {
 	target   target
 	images   images
 	lease    provision.Lease
-	now      time.Time
 	image    string // with the agent; empty until it is there
 }
 
 // Create implements provision.Backend.
 func (b *Backend) Create(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Twin, error) {
-	m := &making{Backend: b, req: req, progress: p, now: req.Clock()}
+	m := &making{Backend: b, req: req, progress: p}
 	key, err := fingerprint(req.Owner.PublicKey)
 	if err != nil {
 		return nil, err
@@ -87,15 +86,20 @@ func fingerprint(authorizedKey string) (string, error) {
 }
 
 func (m *making) newLease(key string) provision.Lease {
+	return provision.Lease{
+		OwnerHash: provision.OwnerHash(m.req.Owner.Account), Account: m.req.Owner.Account, Reason: m.req.Reason,
+		Expires: m.expiry(m.req.Clock()), Keep: m.req.Keep, Key: key, Version: m.req.Version,
+		Spec: m.fingerprint(key), Maker: rand.Text(),
+	}
+}
+
+// expiry is when a lease that begins now ends: labels hold whole seconds, and no user is to lose a part of one.
+func (m *making) expiry(now time.Time) time.Time {
 	ttl := m.req.TTL
 	if ttl <= 0 {
 		ttl = provision.DefaultTTL
 	}
-	return provision.Lease{
-		OwnerHash: provision.OwnerHash(m.req.Owner.Account), Account: m.req.Owner.Account, Reason: m.req.Reason,
-		Expires: m.now.Add(ttl).Truncate(time.Second), Keep: m.req.Keep, Key: key, Version: m.req.Version,
-		Spec: m.fingerprint(key), Maker: rand.Text(),
-	}
+	return now.Add(ttl + time.Second - 1).Truncate(time.Second)
 }
 
 // fingerprint is a hash of all that makes one twin as good as another for this request: what runs, what the user asked
@@ -201,7 +205,7 @@ func (m *making) judge(svc *runpb.Service) state {
 		return taken
 	case svc.GetDeleteTime() != nil:
 		return leaving
-	case t.Expired(m.now) || broken(svc):
+	case t.Expired(m.req.Clock()) || broken(svc):
 		return useless
 	case t.Spec != m.lease.Spec:
 		return taken
@@ -225,11 +229,13 @@ func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error
 			return nil, err
 		}
 	}
+	now := m.req.Clock() // the lease begins here: a slow push is not the twin's time
+	m.lease.Expires = m.expiry(now)
 	pinned := maps.Clone(m.images.pinned)
 	pinned[m.images.main] = m.image
 	main := m.target.revision.GetContainers()[m.images.main]
 	twin, changed, err := Derive(m.target.service, m.target.revision, Spec{
-		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: m.now, Images: pinned,
+		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: now, Images: pinned,
 		App: inject.AppOf(m.images.config, main.GetCommand(), main.GetArgs(), main.GetWorkingDir()),
 		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
 		CPU: m.req.CPU, Memory: m.req.Memory, ServiceAccount: m.req.ServiceAccount, SetEnv: m.req.SetEnv,

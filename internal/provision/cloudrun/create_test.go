@@ -595,3 +595,31 @@ func TestCreateOfTwin(t *testing.T) {
 	wantText(t, err, "app-ssh is itself a twin, of app")
 	wantHint(t, err, "cloudssh app")
 }
+
+// The lease begins when the twin is made, in whole seconds, and is never shorter than asked for.
+func TestLeaseBeginsWithTheTwin(t *testing.T) {
+	c, b := start(t)
+	now := time.Unix(1790000000, 0)
+	c.refuse = func(r *http.Request) int {
+		if r.Method == http.MethodPost { // the push takes its time
+			c.mu.Lock()
+			now = time.Unix(1790000100, 1)
+			c.mu.Unlock()
+		}
+		return 0
+	}
+	req := request()
+	req.Now = func() time.Time {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return now
+	}
+	req.TTL = time.Second
+	twin, err := b.Create(t.Context(), req, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := time.Unix(1790000102, 0); !twin.Expires.Equal(want) {
+		t.Errorf("expires %v, want %v", twin.Expires, want)
+	}
+}
