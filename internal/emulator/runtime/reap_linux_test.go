@@ -25,7 +25,7 @@ func TestReap(t *testing.T) {
 	p := start(t, living, shell(image, "sleep 1000"))
 
 	killed := killedOwner(t, dir)
-	if mounts, err := mountsUnder(killed); err != nil || len(mounts) < 4 {
+	if mounts, err := mountsUnder(killed); err != nil || len(mounts) < 3 {
 		t.Fatalf("the killed process left these mounts: %v, %v", mounts, err)
 	}
 

@@ -128,6 +128,9 @@ func (s *ociSandbox) Start(ctx context.Context, c Container) (Process, error) {
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()
 	process, err := s.start(ctx, c, started)
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("starting container %s: %w", c.Name, ctx.Err())
+	}
 	if err != nil {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()

@@ -46,8 +46,11 @@ func (t tool) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run starts a container and returns the process ID of its first process.
+// run starts a container and returns the process ID of its first process. It is short and is not
+// interrupted: what a runtime leaves that was killed, not even the runtime knows.
 func (t tool) run(ctx context.Context, id, bundle string, stdout, stderr *os.File) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
 	pidFile, log := filepath.Join(bundle, "pid"), filepath.Join(bundle, "log")
 	cmd := t.command(ctx, "--log", log, "--log-format", "json", "run", "--detach", "--bundle", bundle, "--pid-file", pidFile, id)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
