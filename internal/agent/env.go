@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,10 +71,20 @@ func setenv(env []string, name, value string) []string {
 // envAllowed reports whether a client may set a variable. It is the user's own
 // twin, so all may be set but those that say where the session is.
 func envAllowed(name, value string) bool {
-	valid := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	reserved := name == "PORT" || name == SettingsVariable ||
 		strings.HasPrefix(name, "CLOUDSSH_") || strings.HasPrefix(name, "K_") || strings.HasPrefix(name, "CLOUD_RUN_")
-	return len(name) < 256 && valid.MatchString(name) && !reserved && !strings.ContainsRune(value, 0)
+	return validName(name) && !reserved && !strings.ContainsRune(value, 0)
+}
+
+// validName reports whether a shell could use the variable.
+func validName(name string) bool {
+	for i, c := range []byte(name) {
+		letter := c == '_' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != "" && len(name) < 256
 }
 
 // A program is what to execute: a file and its argument vector.

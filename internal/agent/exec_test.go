@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,31 +201,27 @@ func TestArgv(t *testing.T) {
 	f := start(t, nil)
 	client := f.dial(t)
 	run := func(args ...string) (string, string, int) {
-		s := newTestSession(t, client)
 		var stdout, stderr bytes.Buffer
-		s.Stdout, s.Stderr = &stdout, &stderr
 		// x/crypto's Session copies only what Start asked for, so this is by hand.
 		ch, reqs, err := client.OpenChannel("session", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer ch.Close()
-		payload := ssh.Marshal(struct{ Count uint32 }{uint32(len(args))})
-		for _, arg := range args {
-			payload = append(payload, ssh.Marshal(struct{ Arg string }{arg})...)
-		}
-		if ok, err := ch.SendRequest("exec-argv@cloudssh", true, payload); err != nil || !ok {
+		if ok, err := ch.SendRequest("exec-argv@cloudssh", true, marshalArgv(args)); err != nil || !ok {
 			t.Fatalf("exec-argv@cloudssh: %v, %v", ok, err)
 		}
 		ch.CloseWrite()
-		go io.Copy(&stderr, ch.Stderr())
-		io.Copy(&stdout, ch)
+		var copies sync.WaitGroup
+		copies.Go(func() { io.Copy(&stderr, ch.Stderr()) })
+		copies.Go(func() { io.Copy(&stdout, ch) })
 		status := -1
 		for req := range reqs {
 			if req.Type == "exit-status" {
 				status = int(req.Payload[3])
 			}
 		}
+		copies.Wait()
 		return stdout.String(), stderr.String(), status
 	}
 	if out, _, status := run("printf", "%s|", "a b", "", "c'd", "$HOME;*"); out != "a b||c'd|$HOME;*|" || status != 0 {
@@ -237,8 +234,8 @@ func TestArgv(t *testing.T) {
 		arg    string
 		status int
 	}{{"no-such-program", 127}, {"/no/such/program", 127}, {"/etc/passwd", 126}, {"/tmp", 126}, {"", 127}} {
-		if out, _, status := run(tt.arg); out != "" || status != tt.status {
-			t.Errorf("%q: %q, status %d, want %d", tt.arg, out, status, tt.status)
+		if out, msg, status := run(tt.arg); out != "" || status != tt.status || !strings.HasPrefix(msg, "cloudssh: ") {
+			t.Errorf("%q: %q, %q, status %d, want %d", tt.arg, out, msg, status, tt.status)
 		}
 	}
 }
@@ -270,11 +267,7 @@ func FuzzParseArgv(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := ssh.Marshal(struct{ Count uint32 }{uint32(len(args))})
-		for _, arg := range args {
-			again = append(again, ssh.Marshal(struct{ Arg string }{arg})...)
-		}
-		if len(args) == 0 || !bytes.Equal(again, payload) {
+		if len(args) == 0 || !bytes.Equal(marshalArgv(args), payload) {
 			t.Errorf("parseArgv(%x) = %q", payload, args)
 		}
 	})

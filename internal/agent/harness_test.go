@@ -197,17 +197,13 @@ func output(t testing.TB, s *ssh.Session, command string) string {
 	return string(out)
 }
 
-// argv runs an argument vector without a shell.
-func argv(s *ssh.Session, args ...string) error {
+// marshalArgv is the payload of exec-argv@cloudssh.
+func marshalArgv(args []string) []byte {
 	payload := ssh.Marshal(struct{ Count uint32 }{uint32(len(args))})
 	for _, arg := range args {
 		payload = append(payload, ssh.Marshal(struct{ Arg string }{arg})...)
 	}
-	ok, err := s.SendRequest("exec-argv@cloudssh", true, payload)
-	if err == nil && !ok {
-		err = errors.New("exec-argv@cloudssh was refused")
-	}
-	return err
+	return payload
 }
 
 // openssh is a command of the system's own client.

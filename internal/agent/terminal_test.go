@@ -78,7 +78,7 @@ func TestInterruptAndControl(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start("trap 'echo interrupted; exit 4' INT; echo ready; read x"); err != nil {
+	if err := s.Start("trap 'echo interrupted; exit 4' INT; echo ready; while :; do sleep 0.02; done"); err != nil {
 		t.Fatal(err)
 	}
 	readUntil(t, stdout, "ready")

@@ -1,9 +1,14 @@
 package transport
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"testing"
+
+	"github.com/coder/websocket"
 )
 
 // tcpPair is the yardstick: a loopback TCP connection.
@@ -129,5 +134,44 @@ func TestCoalescing(t *testing.T) {
 	}
 	if conn.writes < 3 || cap(c.buf) > 8*readLimit {
 		t.Errorf("%d writes, %d bytes held: the buffer is not bounded", conn.writes, cap(c.buf))
+	}
+}
+
+// BenchmarkClientWrites is a client that sends full frames, with the library's
+// pieces written one by one and gathered.
+func BenchmarkClientWrites(b *testing.B) {
+	for name, secure := range map[string]bool{"ws": false, "wss": true} {
+		for _, coalesced := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/coalesced=%t", name, coalesced), func(b *testing.B) {
+				l, e := serve(b, secure)
+				go func() {
+					if conn, err := l.Accept(); err == nil {
+						io.Copy(io.Discard, conn)
+					}
+				}()
+				client, up := e.client()
+				if !coalesced {
+					client.Transport = up.base
+				}
+				ws, _, err := websocket.Dial(b.Context(), e.URL+StreamPath, &websocket.DialOptions{
+					HTTPClient: client, Subprotocols: []string{Subprotocol}, HTTPHeader: http.Header{VersionHeader: {testVersion}},
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer ws.CloseNow()
+				frame := make([]byte, 1+maxPayload)
+				frame[0] = frameData
+				b.SetBytes(maxPayload)
+				for b.Loop() {
+					if err := ws.Write(context.Background(), websocket.MessageBinary, frame); err != nil {
+						b.Fatal(err)
+					}
+					if coalesced {
+						up.conn.Flush()
+					}
+				}
+			})
+		}
 	}
 }
