@@ -61,6 +61,9 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 	if cmd.Shell != "" && len(cmd.Argv) > 0 {
 		return errors.New("a command is either a string for the shell or an argument vector")
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	ch, reqs, err := c.open(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
