@@ -120,6 +120,9 @@ func build(ctx context.Context, root, name, arch, version string) ([]byte, error
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil { // "signal: killed" would be about us
+			return nil, fmt.Errorf("building %s: %w", name, ctx.Err())
+		}
 		return nil, fmt.Errorf("building %s for linux/%s: %w\n%s", name, arch, err, stderr.Bytes())
 	}
 	return os.ReadFile(out) //nolint:gosec // just written

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloudssh/cloudssh/internal/session"
 	"github.com/cloudssh/cloudssh/internal/tty"
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
@@ -72,12 +73,21 @@ func MainAs(version, name string, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	cmd, err := root.ExecuteContextC(ctx)
-	// What a cancelled context made of an operation is less true than the
-	// signal that cancelled it.
-	if cause := context.Cause(ctx); err != nil && cause != nil && errors.Is(err, context.Canceled) {
-		err = errors.Join(cause, withoutCancellation(err))
+	return a.report(cmd, interrupted(ctx, err))
+}
+
+// interrupted adds the signal that ended the work to what became of the work:
+// what a cancelled context made of it is less true. A command that had ended
+// before keeps its status.
+func interrupted(ctx context.Context, err error) error {
+	var (
+		signal *signalError
+		remote *session.ExitError
+	)
+	if err == nil || !errors.As(context.Cause(ctx), &signal) || errors.As(err, &remote) {
+		return err
 	}
-	return a.report(cmd, err)
+	return errors.Join(signal, withoutCancellation(err))
 }
 
 // report prints err for the user and returns the exit code.
@@ -89,12 +99,11 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if a.ui == nil {
 		a.ui = a.newUI()
 	}
-	a.ui.Settle("")
 	var usage *usageError
 	if errors.As(err, &usage) {
 		err = withHints(err, cmd.CommandPath()+" --help")
 	}
-	a.ui.Error(err)
+	a.ui.Error(withoutStatus(err))
 	return code
 }
 

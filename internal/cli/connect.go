@@ -68,7 +68,6 @@ func (o *connectOptions) registerSession(cmd *cobra.Command) {
 	f.BoolVarP(&o.tty, "tty", "t", false, "ask for a pseudo-terminal, even for a command")
 	f.BoolVarP(&o.noTTY, "no-tty", "T", false, "ask for no pseudo-terminal")
 	f.StringVarP(&o.escape, "escape-char", "e", "~", "escape character of the terminal, or none")
-	cmd.MarkFlagsMutuallyExclusive("tty", "no-tty")
 }
 
 func (o *connectOptions) registerTwin(cmd *cobra.Command) {
@@ -86,8 +85,11 @@ func (o *connectOptions) registerTwin(cmd *cobra.Command) {
 
 // validate refuses what can be refused before anything is created.
 func (o *connectOptions) validate() error {
-	if o.ttl <= 0 || o.ttl > 30*24*time.Hour {
-		return usagef("--ttl must be between 1s and 720h, not %s", o.ttl)
+	if o.tty && o.noTTY {
+		return usagef("--tty and --no-tty exclude each other")
+	}
+	if o.ttl < time.Minute || o.ttl > 30*24*time.Hour {
+		return usagef("--ttl must be between 1m and 720h, not %s", o.ttl)
 	}
 	if o.idle <= 0 || o.idle > 24*time.Hour {
 		return usagef("--idle-timeout must be between 1s and 24h, not %s", o.idle)

@@ -94,7 +94,7 @@ func (s *connection) dial(ctx context.Context, twin *provision.Twin) (client *se
 		Version: s.version,
 		Header:  func(ctx context.Context) (http.Header, error) { return s.header(ctx, twin.URL) },
 	}
-	conn, err := s.dialPatiently(ctx, endpoint, update)
+	conn, err := s.dialPatiently(ctx, twin, endpoint, update)
 	if err != nil {
 		return nil, s.explain(err, twin)
 	}
@@ -126,7 +126,7 @@ func (s *connection) header(ctx context.Context, audience string) (http.Header, 
 
 // dialPatiently dials until the front door lets us in, the failure is one
 // that time cannot mend, or patience ends.
-func (s *connection) dialPatiently(ctx context.Context, e transport.Endpoint, update func(string)) (*transport.Conn, error) {
+func (s *connection) dialPatiently(ctx context.Context, twin *provision.Twin, e transport.Endpoint, update func(string)) (*transport.Conn, error) {
 	patience := dialPatience
 	if s.cloud.emulator != "" {
 		patience = emulatorDialPatience
@@ -138,6 +138,9 @@ func (s *connection) dialPatiently(ctx context.Context, e transport.Endpoint, up
 		if err == nil || !passing(err) || ctx.Err() != nil {
 			return conn, err
 		}
+		if s.gone(ctx, err, twin) {
+			return nil, fmt.Errorf("%w: %w", provision.ErrTwinGone, err)
+		}
 		update(err.Error())
 		s.log.Debug("dialling", "url", e.URL, "error", err)
 		select {
@@ -148,6 +151,21 @@ func (s *connection) dialPatiently(ctx context.Context, e transport.Endpoint, up
 		case <-time.After(wait):
 		}
 	}
+}
+
+// gone tells a URL that is not known yet from a twin that another session, the
+// last in it, has deleted: both answer 404.
+func (s *connection) gone(ctx context.Context, err error, twin *provision.Twin) bool {
+	var status *transport.StatusError
+	if !errors.As(err, &status) || status.Code != http.StatusNotFound {
+		return false
+	}
+	for t, err := range s.cloud.backend.Twins(ctx) {
+		if err != nil || (t.Name == twin.Name && t.Region == twin.Region && (t.UID == "" || t.UID == twin.UID)) {
+			return false
+		}
+	}
+	return true
 }
 
 // passing reports whether a failed dial may succeed a little later.
@@ -178,8 +196,6 @@ func (s *connection) explain(err error, twin *provision.Twin) error {
 	case !errors.As(err, &status):
 		return wrapped
 	case status.Code == http.StatusGone:
-		return fmt.Errorf("%w: %w", provision.ErrTwinGone, wrapped)
-	case status.Code == http.StatusNotFound && twin.Joined:
 		return fmt.Errorf("%w: %w", provision.ErrTwinGone, wrapped)
 	case status.Code == http.StatusUnauthorized, status.Code == http.StatusForbidden:
 		member := s.cloud.creds.Account

@@ -58,6 +58,9 @@ the emulator's own registry first.`,
 			if len(args) != 1 {
 				return usagef("%s takes one name, but got %q", cmd.CommandPath(), args)
 			}
+			if (o.image == "") == (o.tarball == "") {
+				return usagef("%s needs either --image or --tarball", cmd.CommandPath())
+			}
 			o.name = args[0]
 			return nil
 		},
@@ -72,8 +75,6 @@ the emulator's own registry first.`,
 	f.StringSliceVar(&o.args, "args", nil, "arguments instead of the image's, comma-separated")
 	f.StringVar(&o.user, "user", "", "user instead of the image's")
 	f.BoolVar(&o.public, "allow-unauthenticated", false, "let anybody invoke the service")
-	cmd.MarkFlagsMutuallyExclusive("image", "tarball")
-	cmd.MarkFlagsOneRequired("image", "tarball")
 	return cmd
 }
 

@@ -97,8 +97,15 @@ func exitCode(err error) (code int, silent bool) {
 // onlyStatus reports whether err says nothing beside the remote status: a twin
 // that could not be deleted is joined to it and must be named.
 func onlyStatus(err error) bool {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the outermost error is the question
-	return !ok || len(joined.Unwrap()) < 2
+	return withoutStatus(err) == nil
+}
+
+// withoutStatus is what is left to say when the exit code tells the status.
+func withoutStatus(err error) error {
+	return without(err, func(e error) bool {
+		var remote *session.ExitError
+		return errors.As(e, &remote) || errors.Is(e, tty.ErrDisconnect)
+	})
 }
 
 // errOutput marks failures to write to our own stdout.
@@ -115,19 +122,34 @@ func (o output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// withoutCancellation drops the parts of a joined error that only say that the
+// withoutCancellation drops the parts of an error that only say that the
 // context was cancelled.
 func withoutCancellation(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only a join is taken apart
-	if !ok {
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
+	return without(err, func(e error) bool { return errors.Is(e, context.Canceled) })
+}
+
+// without drops the parts of a joined error that match; nil when nothing
+// stays. Hints around a join stay with its rest.
+func without(err error, match func(error) bool) error {
+	if err == nil || !match(err) {
 		return err
 	}
-	var rest []error
-	for _, e := range joined.Unwrap() {
-		rest = append(rest, withoutCancellation(e))
+	switch e := err.(type) { //nolint:errorlint // the tree is taken apart here
+	case interface{ Unwrap() []error }:
+		var rest []error
+		for _, part := range e.Unwrap() {
+			rest = append(rest, without(part, match))
+		}
+		return errors.Join(rest...)
+	case *connectionError:
+		return without(e.error, match)
+	case interface {
+		Hints() []string
+		Unwrap() error
+	}:
+		if rest := without(e.Unwrap(), match); rest != nil {
+			return withHints(rest, e.Hints()...)
+		}
 	}
-	return errors.Join(rest...)
+	return nil
 }

@@ -1,10 +1,12 @@
 package cli_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,6 +158,35 @@ func (w *world) demandOnly(t *testing.T, want ...string) {
 	if got := w.services(t); !slices.Equal(got, want) {
 		t.Errorf("services %q, want %q", got, want)
 	}
+}
+
+// logs follows the log of a service's revision until it holds text.
+func (w *world) logs(t *testing.T, service, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := w.client.GetService(ctx, &runpb.GetServiceRequest{Name: w.parent() + "/services/" + service})
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision := s.GetLatestReadyRevision()
+	revision = revision[strings.LastIndex(revision, "/")+1:]
+	uri := "http://" + w.Addr + "/emulator/v1/logs/" + w.parent() + "/services/" + service + "/revisions/" + revision + "?follow=1"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if strings.Contains(lines.Text(), text) {
+			return
+		}
+	}
+	t.Fatalf("the log of %s ended without %q", revision, text)
 }
 
 // result is how a cloudssh ended.

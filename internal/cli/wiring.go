@@ -88,7 +88,7 @@ func (c *cloud) useRegion(ctx context.Context, a *app, region string) error {
 		return nil
 	}
 	c.config.Region = region
-	return c.open(ctx, a)
+	return joined(c.backend.Close(), c.open(ctx, a))
 }
 
 func (c *cloud) googleOptions(o *cloudrun.Options) {
