@@ -67,7 +67,7 @@ func (r *rig) startEmulator(b *testing.B, dir string) {
 	}
 	start(b, cmd)
 	lines := bufio.NewScanner(out)
-	for n := 0; n < 5; n++ {
+	for range 5 {
 		if !lines.Scan() {
 			b.Fatal("the emulator did not become ready")
 		}

@@ -53,7 +53,7 @@ func Program(ctx context.Context, name, arch, version string) ([]byte, error) {
 		candidates = append(candidates, name)
 	}
 	for _, c := range candidates {
-		b, err := os.ReadFile(filepath.Join(filepath.Dir(exe), c)) //nolint:gosec // the folder of our own executable
+		b, err := os.ReadFile(filepath.Join(filepath.Dir(exe), c))
 		if err == nil {
 			return b, nil
 		}
@@ -112,7 +112,6 @@ func build(ctx context.Context, root, name, arch, version string) ([]byte, error
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	out := filepath.Join(dir, name)
-	//nolint:gosec // every argument is ours
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out,
 		"-ldflags", "-s -w -X main.version="+version, "./"+sources()[name])
 	cmd.Dir = root
@@ -125,5 +124,5 @@ func build(ctx context.Context, root, name, arch, version string) ([]byte, error
 		}
 		return nil, fmt.Errorf("building %s for linux/%s: %w\n%s", name, arch, err, stderr.Bytes())
 	}
-	return os.ReadFile(out) //nolint:gosec // just written
+	return os.ReadFile(out)
 }

@@ -22,7 +22,7 @@ import (
 func names(t *testing.T, img v1.Image) []string {
 	t.Helper()
 	r := mutate.Extract(img)
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close()
 	var out []string
 	tr := tar.NewReader(r)
 	for {

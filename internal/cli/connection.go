@@ -60,11 +60,38 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 	}
 	defer client.Close() //nolint:errcheck // the session is over, and its result known
 	err = s.session(ctx, client, twin)
+	if s.shutOut(ctx, err, twin) {
+		return false, fmt.Errorf("%w: %w", provision.ErrTwinGone, err)
+	}
 	if twin.Keep || s.options.keep {
 		s.ui.Notef("%s stays until %s; delete it with: %s", twin.Name, twin.Expires.Format(time.DateTime), twin.Commands()[0])
 		return false, err
 	}
 	return s.leave(ctx, client, twin), err
+}
+
+// shutOut reports whether our command did not start because the last of the
+// others left while we came in: the twin is about to go.
+func (s *connection) shutOut(ctx context.Context, err error, twin *provision.Twin) bool {
+	var none *session.NoStatusError
+	if ctx.Err() != nil || !errors.As(err, &none) || none.MayRun {
+		return false
+	}
+	conn, err := transport.Dial(ctx, s.endpoint(twin))
+	if err == nil {
+		_ = conn.Close() // the connection was only a question
+		return false
+	}
+	var status *transport.StatusError
+	return errors.As(err, &status) && (status.Code == http.StatusGone || s.gone(ctx, err, twin))
+}
+
+func (s *connection) endpoint(twin *provision.Twin) transport.Endpoint {
+	return transport.Endpoint{
+		URL:     twin.URL,
+		Version: s.version,
+		Header:  func(ctx context.Context) (http.Header, error) { return s.header(ctx, twin.URL) },
+	}
 }
 
 // leave tells the agent that we go and reports whether we were the last.
@@ -89,12 +116,7 @@ func (s *connection) leave(ctx context.Context, client *session.Client, twin *pr
 func (s *connection) dial(ctx context.Context, twin *provision.Twin) (client *session.Client, err error) {
 	update, done := s.ui.Progress("connecting to " + twin.Name)
 	defer func() { done(err) }()
-	endpoint := transport.Endpoint{
-		URL:     twin.URL,
-		Version: s.version,
-		Header:  func(ctx context.Context) (http.Header, error) { return s.header(ctx, twin.URL) },
-	}
-	conn, err := s.dialPatiently(ctx, twin, endpoint, update)
+	conn, err := s.dialPatiently(ctx, twin, s.endpoint(twin), update)
 	if err != nil {
 		return nil, s.explain(err, twin)
 	}

@@ -109,7 +109,7 @@ func withoutStatus(err error) error {
 }
 
 // errOutput marks failures to write to our own stdout.
-var errOutput = errors.New("writing the output") //nolint:gochecknoglobals // a sentinel
+var errOutput = errors.New("writing the output")
 
 // output marks the errors of writes to our own stdout or stderr.
 type output struct{ *os.File }

@@ -94,7 +94,7 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 // stateDir is a short path: a network namespace's name is limited.
 func stateDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cloudssh-e2e-")
+	dir, err := os.MkdirTemp("", "cloudssh-e2e-") //nolint:usetesting // a short path is the point
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 // users run.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"cloudssh": func() { os.Exit(cli.Main("test", os.Args[1:])) },
+		"cloudssh": func() { os.Exit(cli.Main("test", os.Args[1:])) }, //nolint:forbidigo // this is cloudssh's main
 	})
 }
 

@@ -111,7 +111,7 @@ func (c *cloud) googleOptions(o *cloudrun.Options) {
 func (c *cloud) emulatorOptions(o *cloudrun.Options) {
 	ts := c.creds.TokenSource()
 	dial := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
-	transport := http.RoundTripper(http.DefaultTransport)
+	transport := http.DefaultTransport
 	if ts != nil {
 		dial = append(dial, grpc.WithPerRPCCredentials(plainToken{ts}))
 		transport = &oauth2.Transport{Source: ts}
