@@ -23,7 +23,7 @@ func findCgroups() cgroups {
 	if err != nil {
 		return cgroups{}
 	}
-	defer f.Close()
+	defer discardClose(f)
 	var c cgroups
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {

@@ -75,13 +75,14 @@ func engineHosts() []string {
 		return []string{client.DefaultDockerHost}
 	}
 	var hosts []string
-	home, _ := os.UserHomeDir() //nolint:errcheck // then that one is not there
+	home, _ := os.UserHomeDir()
 	for _, socket := range []string{
 		"/var/run/docker.sock",
 		filepath.Join(home, ".docker/run/docker.sock"),
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "podman/podman.sock"),
 		"/run/podman/podman.sock",
 	} {
+		//nolint:gosec // the directory that the session names is where its engine is
 		if info, err := os.Stat(socket); err == nil && info.Mode()&fs.ModeSocket != 0 {
 			hosts = append(hosts, "unix://"+socket)
 		}
@@ -245,14 +246,14 @@ func reapHosts() error {
 
 func (e *engine) removeContainer(ctx context.Context, id string) error {
 	err := e.client.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !client.IsErrNotFound(err) {
+	if err != nil && !isNotFound(err) {
 		return fmt.Errorf("removing container %s: %w", id, err)
 	}
 	return nil
 }
 
 func (e *engine) removeVolume(ctx context.Context, name string) error {
-	if err := e.client.VolumeRemove(ctx, name, true); err != nil && !client.IsErrNotFound(err) {
+	if err := e.client.VolumeRemove(ctx, name, true); err != nil && !isNotFound(err) {
 		return fmt.Errorf("removing volume %s: %w", name, err)
 	}
 	return nil

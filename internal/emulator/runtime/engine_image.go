@@ -148,7 +148,7 @@ func pauseProgram(arch string) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("the engine runs on %s: only amd64 and arm64 are supported", arch)
 	}
-	size := uint64(headerSize + len(code)) //nolint:gosec // small
+	size := uint64(headerSize + len(code))
 	var b bytes.Buffer
 	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}) // 64 bits, little endian
 	for _, v := range []any{

@@ -39,7 +39,7 @@ func ulimits(local bool) []*container.Ulimit {
 	limits := []*container.Ulimit{{Name: "nproc", Soft: 4096, Hard: 4096}}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Max < 1<<20 {
-		most := int64(files.Max) //nolint:gosec // below 1<<20
+		most := int64(files.Max)
 		limits = append(limits, &container.Ulimit{Name: "nofile", Soft: most, Hard: most})
 	}
 	return limits

@@ -153,6 +153,7 @@ func TestEngine(t *testing.T) {
 }
 
 func testEngineStartErrors(t *testing.T, s Sandbox) {
+	t.Helper()
 	image := busyboxImage(t)
 	for name, test := range map[string]struct {
 		container Container
@@ -176,6 +177,7 @@ func testEngineStartErrors(t *testing.T, s Sandbox) {
 }
 
 func testEngineSharing(t *testing.T, s Sandbox) {
+	t.Helper()
 	image := busyboxImage(t)
 	out := newLineWaiter()
 	shared := []Mount{{Destination: "/shared", Kind: Tmpfs, Shared: "work", Size: 1 << 20}}
@@ -193,6 +195,7 @@ func testEngineSharing(t *testing.T, s Sandbox) {
 }
 
 func testEngineSignal(t *testing.T, s Sandbox) {
+	t.Helper()
 	out := newLineWaiter()
 	c := shell(busyboxImage(t), "trap 'exit 3' TERM; echo ready; while :; do sleep 1000 & wait $!; done")
 	c.Stdout = out

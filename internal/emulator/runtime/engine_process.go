@@ -11,7 +11,6 @@ import (
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
@@ -114,7 +113,7 @@ func (p *engineProcess) Exit() Exit { return p.exit }
 
 func (p *engineProcess) Signal(ctx context.Context, sig syscall.Signal) error {
 	err := p.engine.client.ContainerKill(ctx, p.id, signalName(sig))
-	if err == nil || p.ended() || client.IsErrNotFound(err) || strings.Contains(err.Error(), "not running") {
+	if err == nil || p.ended() || isNotFound(err) || strings.Contains(err.Error(), "not running") {
 		return nil
 	}
 	return fmt.Errorf("sending %s to container %s: %w", signalName(sig), p.id, err)

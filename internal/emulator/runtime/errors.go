@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -67,3 +68,13 @@ func (e *toolError) aboutCommand() bool {
 }
 
 func (e *toolError) Unwrap() error { return e.err }
+
+// discardClose closes what was only read from, where nothing depends on it.
+func discardClose(c io.Closer) { _ = c.Close() }
+
+// isNotFound tells whether an engine does not know what it was asked for. See
+// github.com/containerd/errdefs.
+func isNotFound(err error) bool {
+	var notFound interface{ NotFound() }
+	return errors.As(err, &notFound)
+}

@@ -41,57 +41,57 @@ func hardlink(name, target string) entry {
 	return entry{Header: tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target}}
 }
 
-func archive(t testing.TB, entries ...entry) []byte {
-	t.Helper()
+func archive(tb testing.TB, entries ...entry) []byte {
+	tb.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, e := range entries {
 		e.Size = int64(len(e.content))
 		if err := w.WriteHeader(&e.Header); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := io.WriteString(w, e.content); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return buf.Bytes()
 }
 
-func layerOf(t testing.TB, entries ...entry) v1.Layer {
-	t.Helper()
-	content := archive(t, entries...)
+func layerOf(tb testing.TB, entries ...entry) v1.Layer {
+	tb.Helper()
+	content := archive(tb, entries...)
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(content)), nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return layer
 }
 
-func imageOf(t testing.TB, layers ...v1.Layer) v1.Image {
-	t.Helper()
-	return appendTo(t, empty.Image, layers...)
+func imageOf(tb testing.TB, layers ...v1.Layer) v1.Image {
+	tb.Helper()
+	return appendTo(tb, empty.Image, layers...)
 }
 
-func appendTo(t testing.TB, base v1.Image, layers ...v1.Layer) v1.Image {
-	t.Helper()
+func appendTo(tb testing.TB, base v1.Image, layers ...v1.Layer) v1.Image {
+	tb.Helper()
 	image, err := mutate.AppendLayers(base, layers...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return image
 }
 
 // busyboxImage is the distribution's static busybox with the applets that the tests use.
-func busyboxImage(t testing.TB, more ...entry) v1.Image {
-	t.Helper()
+func busyboxImage(tb testing.TB, more ...entry) v1.Image {
+	tb.Helper()
 	content, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		t.Fatalf("the tests need Debian's busybox-static: %v", err)
+		tb.Fatalf("the tests need Debian's busybox-static: %v", err)
 	}
 	entries := []entry{
 		dir("bin", 0o755), executable("bin/busybox", string(content)),
@@ -104,21 +104,21 @@ func busyboxImage(t testing.TB, more ...entry) v1.Image {
 	} {
 		entries = append(entries, symlink("bin/"+applet, "busybox"))
 	}
-	return imageOf(t, layerOf(t, append(entries, more...)...))
+	return imageOf(tb, layerOf(tb, append(entries, more...)...))
 }
 
 // peerImage has the program of testdata/peer, and that alone.
-func peerImage(t testing.TB) v1.Image {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "peer")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/peer")
+func peerImage(tb testing.TB) v1.Image {
+	tb.Helper()
+	program := filepath.Join(tb.TempDir(), "peer")
+	build := exec.CommandContext(tb.Context(), "go", "build", "-o", program, "./testdata/peer")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the peer: %v\n%s", err, output)
+		tb.Fatalf("building the peer: %v\n%s", err, output)
 	}
 	content, err := os.ReadFile(program)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return imageOf(t, layerOf(t, executable("peer", string(content))))
+	return imageOf(tb, layerOf(tb, executable("peer", string(content))))
 }

@@ -75,7 +75,7 @@ func setUpLoopback() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0) //nolint:gosec // exists
+	return os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 }
 
 // onOwnThread runs a function that changes the network namespace of its thread. The thread
@@ -94,7 +94,7 @@ func restoring(f func() error) error {
 	if err != nil {
 		return err
 	}
-	defer home.Close()
+	defer discardClose(home)
 	err = f()
 	if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 		runtime.UnlockOSThread()

@@ -25,7 +25,7 @@ type network struct {
 
 	mu      sync.Mutex
 	outside *netNS // nil until it is needed
-	noLink  error  // why there cannot be a link to it
+	noLink  bool   // the kernel cannot link to it
 }
 
 // The ends of the link. Cloud Run's instances have an address of this range, too.
@@ -72,14 +72,27 @@ func (n *network) listen(ctx context.Context, address string) (net.Listener, err
 
 // connect makes the second namespace and the link to it, where the kernel has such links.
 func (n *network) connect() error {
-	if n.outside != nil || n.noLink != nil {
+	if n.outside != nil || n.noLink {
 		return nil
 	}
 	outside, err := newNetNS("")
 	if err != nil {
 		return err
 	}
-	err = n.inside.do(func() error {
+	err = n.link(outside)
+	if err == nil {
+		n.outside = outside
+		return nil
+	}
+	if n.noLink = errors.Is(err, unix.EOPNOTSUPP); n.noLink {
+		err = nil
+	}
+	return errors.Join(err, outside.remove())
+}
+
+// link connects the namespaces by a pair of virtual network cards.
+func (n *network) link(outside *netNS) error {
+	err := n.inside.do(func() error {
 		veth := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: linkName}, PeerName: linkName,
 			PeerNamespace: netlink.NsFd(int(outside.file.Fd())),
@@ -89,17 +102,12 @@ func (n *network) connect() error {
 		}
 		return setUpLink(insideLink)
 	})
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		n.noLink = err
-		return outside.remove()
-	}
 	if err == nil {
 		err = outside.do(func() error { return setUpLink(outsideLink) })
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("linking network namespaces: %w", err), outside.remove())
+		return fmt.Errorf("linking network namespaces: %w", err)
 	}
-	n.outside = outside
 	return nil
 }
 

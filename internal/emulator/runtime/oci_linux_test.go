@@ -21,31 +21,31 @@ import (
 )
 
 // ociRuntime makes a runtime for a test and checks at the end that nothing is left of it.
-func ociRuntime(t testing.TB, kind, stateDir string) *oci {
-	t.Helper()
-	needOCI(t, kind)
-	r, err := New(t.Context(), Options{Kind: kind, StateDir: stateDir, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+func ociRuntime(tb testing.TB, kind, stateDir string) *oci {
+	tb.Helper()
+	needOCI(tb, kind)
+	r, err := New(tb.Context(), Options{Kind: kind, StateDir: stateDir, Logger: slog.New(slog.NewTextHandler(testWriter{tb}, nil))})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := r.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
-		assertNothingLeft(t, stateDir)
+		assertNothingLeft(tb, stateDir)
 	})
 	return r.(*oci)
 }
 
 // needOCI skips a test on a machine that cannot run it, and says why. Where
 // root and the runtime are there, nothing is an excuse.
-func needOCI(t testing.TB, kind string) {
-	t.Helper()
+func needOCI(tb testing.TB, kind string) {
+	tb.Helper()
 	if why := privileged(); why != nil {
-		t.Skipf("SKIPPED, NOT TESTED: %v", why)
+		tb.Skipf("SKIPPED, NOT TESTED: %v", why)
 	}
 	if _, err := findTool(kind); err != nil {
-		t.Skipf("SKIPPED, NOT TESTED: %s is not installed; %s", kind, installHint(kind))
+		tb.Skipf("SKIPPED, NOT TESTED: %s is not installed; %s", kind, installHint(kind))
 	}
 }
 
@@ -57,27 +57,27 @@ func (w testWriter) Write(p []byte) (int, error) {
 }
 
 // assertNothingLeft checks mounts, states of the OCI runtime, namespaces and control groups.
-func assertNothingLeft(t testing.TB, stateDir string) {
-	t.Helper()
+func assertNothingLeft(tb testing.TB, stateDir string) {
+	tb.Helper()
 	mounts, err := mountsUnder(stateDir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, m := range mounts {
-		t.Errorf("left mounted: %s", m)
+		tb.Errorf("left mounted: %s", m)
 	}
 	left, err := filepath.Glob(filepath.Join(stateDir, "run", "*"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, name := range left {
-		t.Errorf("left: %s", name)
+		tb.Errorf("left: %s", name)
 	}
 }
 
 // assertSandboxGone checks that nothing of a sandbox is left while its runtime lives on.
-func assertSandboxGone(t testing.TB, r *oci, id string) {
-	t.Helper()
+func assertSandboxGone(tb testing.TB, r *oci, id string) {
+	tb.Helper()
 	for _, pattern := range []string{
 		filepath.Join(r.state.dir, "sandboxes", id),
 		filepath.Join(r.state.dir, "netns", id+"*"),
@@ -88,28 +88,28 @@ func assertSandboxGone(t testing.TB, r *oci, id string) {
 	} {
 		left, err := filepath.Glob(pattern)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		for _, name := range left {
-			t.Errorf("left of sandbox %s: %s", id, name)
+			tb.Errorf("left of sandbox %s: %s", id, name)
 		}
 	}
 	mounts, err := mountsUnder(r.state.dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, m := range mounts {
 		if strings.Contains(m, id) {
-			t.Errorf("left of sandbox %s: mount %s", id, m)
+			tb.Errorf("left of sandbox %s: mount %s", id, m)
 		}
 	}
 }
 
-func sandboxOf(t testing.TB, r Runtime, id string) Sandbox {
-	t.Helper()
-	s, err := r.Sandbox(t.Context(), SandboxSpec{ID: id, Hosts: map[string]string{"metadata.google.internal": "169.254.169.254"}})
+func sandboxOf(tb testing.TB, r Runtime, id string) Sandbox {
+	tb.Helper()
+	s, err := r.Sandbox(tb.Context(), SandboxSpec{ID: id, Hosts: map[string]string{"metadata.google.internal": "169.254.169.254"}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -120,14 +120,14 @@ type result struct {
 	exit           Exit
 }
 
-func run(t testing.TB, s Sandbox, c Container) result {
-	t.Helper()
+func run(tb testing.TB, s Sandbox, c Container) result {
+	tb.Helper()
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	c.Name = orDefault(c.Name, "app")
-	p, err := s.Start(t.Context(), c)
+	p, err := s.Start(tb.Context(), c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	<-p.Done()
 	return result{stdout.String(), stderr.String(), p.Exit()}
@@ -391,6 +391,7 @@ func TestOCINetwork(t *testing.T) {
 
 // testNetwork holds what every runtime with network namespaces promises.
 func testNetwork(t *testing.T, r Runtime) {
+	t.Helper()
 	s, other := sandboxOf(t, r, "one"), sandboxOf(t, r, "two")
 	image := peerImage(t)
 
@@ -606,7 +607,7 @@ func TestUnavailable(t *testing.T) {
 		if errors.As(err, &hints) {
 			_, _ = fmt.Fprintf(os.Stdout, "%v\n%s\n", err, strings.Join(hints.Hints(), "\n"))
 		}
-		os.Exit(0)
+		return
 	}
 	needOCI(t, Runc)
 	for kind, want := range map[string]string{

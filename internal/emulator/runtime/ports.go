@@ -29,16 +29,16 @@ func (s *portSpace) listen(ctx context.Context, address string) (net.Listener, e
 		return nil, &net.OpError{Op: "listen", Net: "tcp", Err: err}
 	}
 	var config net.ListenConfig
-	real, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
+	loopback, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	if want.Port() == 0 {
-		want = netip.AddrPortFrom(want.Addr(), real.Addr().(*net.TCPAddr).AddrPort().Port())
+		want = netip.AddrPortFrom(want.Addr(), loopback.Addr().(*net.TCPAddr).AddrPort().Port())
 	}
-	l := &portListener{Listener: real, space: s, address: want}
+	l := &portListener{Listener: loopback, space: s, address: want}
 	if err := s.bind(l); err != nil {
-		return nil, errors.Join(&net.OpError{Op: "listen", Net: "tcp", Addr: l.Addr(), Err: err}, real.Close())
+		return nil, errors.Join(&net.OpError{Op: "listen", Net: "tcp", Addr: l.Addr(), Err: err}, loopback.Close())
 	}
 	return l, nil
 }

@@ -84,6 +84,7 @@ func killedOwner(t *testing.T, dir string) string {
 
 // crash makes one of everything and waits to be killed.
 func crash(t *testing.T, dir string) {
+	t.Helper()
 	r, err := New(t.Context(), Options{Kind: Runc, StateDir: dir})
 	if err != nil {
 		t.Fatal(err)

@@ -242,7 +242,7 @@ func userOf(rootfs, spec string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	defer t.Close()
+	defer discardClose(t)
 	var files [2]io.Reader
 	for i, name := range []string{"/etc/passwd", "/etc/group"} {
 		text, err := t.readFile(name)

@@ -40,7 +40,7 @@ func findTool(kind string) (string, error) {
 // command prepares a call of the runtime. Ctrl-C in the emulator's terminal must not reach it.
 func (t tool) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--root", t.root}, args...)
-	cmd := exec.CommandContext(ctx, t.path, args...) //nolint:gosec // the runtime that the user chose
+	cmd := exec.CommandContext(ctx, t.path, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 10 * time.Second
 	return cmd

@@ -35,7 +35,7 @@ func (t *tree) Close() error { return t.dir.Close() }
 // open opens a path of the tree.
 func (t *tree) open(name string, flags int) (*os.File, error) {
 	how := &unix.OpenHow{
-		Flags:   uint64(flags) | unix.O_CLOEXEC, //nolint:gosec // open flags are not negative
+		Flags:   uint64(flags) | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	for {
@@ -60,7 +60,7 @@ func (t *tree) readFile(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer discardClose(f)
 	const limit = 4 << 20
 	text, err := io.ReadAll(io.LimitReader(f, limit))
 	return string(text), err
@@ -96,7 +96,7 @@ func (t *tree) mkdirAll(name string, links int) error {
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
+	defer discardClose(parent)
 	err = unix.Mkdirat(int(parent.Fd()), base, 0o755)
 	if err == nil {
 		return nil

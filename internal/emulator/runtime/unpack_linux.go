@@ -75,7 +75,7 @@ func (u *unpacker) apply(h *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer discardClose(dir)
 	switch {
 	case base == whiteoutOpaque:
 		return u.clear(path.Dir(name))
@@ -144,8 +144,8 @@ func (u *unpacker) create(dir *os.File, base string, h *tar.Header, content io.R
 		if h.Typeflag == tar.TypeBlock {
 			mode = unix.S_IFBLK
 		}
-		dev := unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor)) //nolint:gosec // 12 and 20 bits
-		return unix.Mknodat(fd, base, mode|0o600, int(dev))       //nolint:gosec // as the call wants it
+		dev := unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
+		return unix.Mknodat(fd, base, mode|0o600, int(dev))
 	}
 	return fmt.Errorf("entry of unknown type %q", h.Typeflag)
 }
@@ -166,7 +166,7 @@ func (u *unpacker) link(dir *os.File, base, target string) error {
 	if err != nil {
 		return err
 	}
-	defer targetDir.Close()
+	defer discardClose(targetDir)
 	if err := unix.Linkat(int(targetDir.Fd()), targetBase, int(dir.Fd()), base, 0); err != nil {
 		return fmt.Errorf("linking to %s: %w", target, err)
 	}
@@ -184,7 +184,7 @@ func (u *unpacker) setMetadata(dir *os.File, base string, h *tar.Header) error {
 		return fmt.Errorf("changing owner to %d:%d: %w", h.Uid, h.Gid, err)
 	}
 	if h.Typeflag != tar.TypeSymlink {
-		if err := unix.Fchmodat(fd, base, uint32(h.Mode)&0o7777, 0); err != nil { //nolint:gosec // masked
+		if err := unix.Fchmodat(fd, base, uint32(h.Mode)&0o7777, 0); err != nil {
 			return err
 		}
 	}
@@ -227,7 +227,7 @@ func (u *unpacker) clear(name string) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer discardClose(dir)
 	entries, err := dir.ReadDir(-1)
 	if err != nil {
 		return err

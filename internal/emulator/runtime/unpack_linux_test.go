@@ -19,10 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func needRoot(t testing.TB) {
-	t.Helper()
+func needRoot(tb testing.TB) {
+	tb.Helper()
 	if why := privileged(); why != nil {
-		t.Skipf("SKIPPED, NOT TESTED: %v", why)
+		tb.Skipf("SKIPPED, NOT TESTED: %v", why)
 	}
 }
 

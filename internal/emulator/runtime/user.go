@@ -116,5 +116,5 @@ func records(r io.Reader, fields int) [][]string {
 // parseID parses a user or group ID. The kernel's are 32 bits; the highest means "no change".
 func parseID(s string) (uint32, bool) {
 	n, err := strconv.ParseUint(s, 10, 32)
-	return uint32(n), err == nil && n != math.MaxUint32 //nolint:gosec // parsed as 32 bits
+	return uint32(n), err == nil && n != math.MaxUint32
 }
