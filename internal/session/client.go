@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -221,43 +220,4 @@ func (c *Client) Close() error {
 		return nil
 	}
 	return err
-}
-
-// gate passes writes on until it is shut.
-type gate struct {
-	mu   sync.Mutex
-	w    interface{ Write([]byte) (int, error) }
-	shut bool
-}
-
-var errShut = errors.New("the session has ended")
-
-func (g *gate) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.shut:
-		return 0, errShut
-	case g.w == nil:
-		return len(p), nil
-	}
-	return g.w.Write(p)
-}
-
-// close makes all later writes fail. It does not wait longer than patience
-// for one that is under way: nobody may be reading.
-func (g *gate) close(patience time.Duration) {
-	closed := make(chan struct{})
-	go func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.shut = true
-		close(closed)
-	}()
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-closed:
-	case <-t.C:
-	}
 }

@@ -245,25 +245,6 @@ func (r *run) output(w *gate, from io.Reader) {
 	}
 }
 
-// transfer is io.Copy that tells reading and writing errors apart.
-func transfer(w io.Writer, from io.Reader) (readErr, writeErr error) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return nil, err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil, nil
-		}
-		if err != nil {
-			return err, nil
-		}
-	}
-}
-
 // request serves one request of the agent, and says whether it was a status.
 func (r *run) request(req *ssh.Request) (status bool) {
 	var err error

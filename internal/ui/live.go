@@ -38,7 +38,9 @@ func (u *UI) liveStep(s stepEvent) {
 // bubbletea does not make it raw, and Ctrl-C remains a signal to the process.
 func (u *UI) startLive() *live {
 	l := &live{events: make(chan tea.Msg), done: make(chan struct{})}
-	p := tea.NewProgram(newLiveModel(u.style, u.now, l.events), tea.WithInput(nil), tea.WithOutput(u.out),
+	m := newLiveModel(u.style, u.now, l.events)
+	m.width, _ = u.size()
+	p := tea.NewProgram(m, tea.WithInput(nil), tea.WithOutput(u.out),
 		tea.WithoutSignalHandler(), tea.WithoutBracketedPaste())
 	go func() {
 		defer close(l.done)
@@ -91,7 +93,9 @@ func (m liveModel) next() tea.Cmd {
 func (m liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width = msg.Width
+		if msg.Width > 0 {
+			m.width = msg.Width
+		}
 		return m, nil
 	case stepEvent:
 		m.steps = m.with(msg)

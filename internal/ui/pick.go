@@ -54,7 +54,7 @@ func (u *UI) pick(ctx context.Context, title string, entries []entry) (int, erro
 		return 0, errors.New("there is nothing to choose from")
 	}
 	u.Settle("")
-	p := tea.NewProgram(newPickModel(u.style, line(title), entries),
+	p := tea.NewProgram(newPickModel(u.style, line(title), entries).resized(u.size()),
 		tea.WithInput(u.in), tea.WithOutput(u.out), tea.WithoutSignalHandler())
 	// Not WithContext: a killed program leaves the reader of the terminal behind.
 	stop := context.AfterFunc(ctx, p.Quit)
@@ -83,6 +83,7 @@ type pickModel struct {
 	query  string
 	list   list.Model
 	style  style
+	rows   int // lines of the list where there is room
 	chosen int // index of an entry; -1 for none
 	over   bool
 }
@@ -94,7 +95,8 @@ func newPickModel(st style, title string, entries []entry) pickModel {
 		items[i] = e
 		widest = max(widest, lipgloss.Width(e.title))
 	}
-	l := list.New(items, rows{st, widest}, 80, min(len(items), maxRows)+1)
+	height := min(len(items), maxRows) + 1
+	l := list.New(items, rows{st, widest}, 80, height)
 	l.SetShowTitle(false)
 	l.SetShowFilter(false)
 	l.SetShowStatusBar(false)
@@ -104,7 +106,7 @@ func newPickModel(st style, title string, entries []entry) pickModel {
 	// The default styles depend on the terminal's background: see noquery.
 	l.Styles, l.Help.Styles = list.Styles{}, help.Styles{}
 	l.Paginator.Type = paginator.Arabic
-	return pickModel{title: title, list: l, style: st, chosen: -1}
+	return pickModel{title: title, list: l, style: st, rows: height, chosen: -1}
 }
 
 func (m pickModel) Init() tea.Cmd { return nil }
@@ -112,13 +114,19 @@ func (m pickModel) Init() tea.Cmd { return nil }
 func (m pickModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		const around = 2 // the title and the help
-		m.list.SetSize(msg.Width, max(1, min(m.list.Height(), msg.Height-around)))
-		return m, nil
+		return m.resized(msg.Width, msg.Height), nil
 	case tea.KeyMsg:
 		return m.key(msg)
 	}
 	return m, nil
+}
+
+func (m pickModel) resized(cols, rows int) pickModel {
+	if cols > 0 && rows > 0 { // a terminal of no size does not know it
+		const around = 3 // title, help, and the line the cursor is left on
+		m.list.SetSize(cols, max(1, min(m.rows, rows-around)))
+	}
+	return m
 }
 
 func (m pickModel) key(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
@@ -173,8 +181,9 @@ func (m pickModel) View() string {
 	if len(m.list.VisibleItems()) == 0 {
 		body = m.style.dim("  nothing matches")
 	}
-	return m.style.bold(m.title) + " " + m.query + "▏\n" + body + "\n" +
-		m.style.dim("  type to filter · ↑↓ to move · enter to choose · esc to leave") + "\n"
+	cut := m.style.renderer.NewStyle().MaxWidth(max(1, m.list.Width()))
+	help := m.style.dim("  type to filter · ↑↓ to move · enter to choose · esc to leave")
+	return cut.Render(m.style.bold(m.title)+" "+m.query+"▏") + "\n" + body + "\n" + cut.Render(help) + "\n"
 }
 
 // rows draws the entries.

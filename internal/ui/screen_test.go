@@ -255,7 +255,7 @@ func TestTheTerminalIsNotQuestioned(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.CommandContext(t.Context(), self)
-		cmd.Env = []string{"TERM=xterm-256color", "UI_TEST_CHILD=1"}
+		cmd.Env = []string{"TERM=xterm-256color", "UI_TEST_CHILD=1", "GOCOVERDIR=" + t.TempDir()}
 		if ci != "" {
 			cmd.Env = append(cmd.Env, "CI="+ci)
 		}

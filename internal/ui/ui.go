@@ -96,6 +96,17 @@ func isTerminal(w any) bool {
 	return ok && f != nil && term.IsTerminal(int(f.Fd()))
 }
 
+// size is the terminal's. bubbletea learns it too, but may draw first, and a
+// line that wraps then upsets all later drawing.
+func (u *UI) size() (cols, rows int) {
+	if f, ok := u.out.(*os.File); ok {
+		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 && rows > 0 {
+			return cols, rows
+		}
+	}
+	return 80, 24 // as every program assumes
+}
+
 // Interactive says whether there is a person to ask.
 func (u *UI) Interactive() bool { return u.in != nil }
 
