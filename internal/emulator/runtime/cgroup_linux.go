@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bufio"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,40 +8,51 @@ import (
 	"strings"
 )
 
-// cgroups says where memory is accounted on this machine: in cgroup v2, or in v1's
-// memory hierarchy, which machines with both ("hybrid") have.
+// cgroups says where memory is accounted on this machine: in cgroup v2, or in v1's memory hierarchy.
 type cgroups struct {
 	memory  string // mount point; empty when memory cannot be limited
 	unified bool   // version 2
 	swap    bool   // swap can be limited, and has to be for a memory limit to mean something
+	hybrid  bool   // some controllers are in version 1, some in 2, which crun does not support
 }
 
-// findCgroups looks at the mounts of this process.
+// findCgroups looks at the mounts of this process. See proc_pid_mountinfo(5).
 func findCgroups() cgroups {
-	f, err := os.Open("/proc/self/mountinfo")
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return cgroups{}
 	}
-	defer discardClose(f)
 	var c cgroups
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		left, right, ok := strings.Cut(lines.Text(), " - ")
+	var v1, v2 string
+	for line := range strings.Lines(string(text)) {
+		left, right, ok := strings.Cut(line, " - ")
 		fields, fs := strings.Fields(left), strings.Fields(right)
 		if !ok || len(fields) < 5 || len(fs) < 3 {
 			continue
 		}
 		switch {
 		case fs[0] == "cgroup" && slices.Contains(strings.Split(fs[2], ","), "memory"):
-			c = cgroups{memory: fields[4], swap: exists(filepath.Join(fields[4], "memory.memsw.limit_in_bytes"))}
-		case fs[0] == "cgroup2" && c.memory == "" && hasController(fields[4], "memory"):
-			c = cgroups{memory: fields[4], unified: true, swap: haveSwap()}
+			v1 = fields[4]
+		case fs[0] == "cgroup2":
+			v2 = fields[4]
 		}
+	}
+	switch {
+	case v1 != "":
+		c = cgroups{memory: v1, swap: exists(filepath.Join(v1, "memory.memsw.limit_in_bytes"))}
+		c.hybrid = v2 != "" && hasControllers(v2)
+	case v2 != "" && hasController(v2, "memory"):
+		c = cgroups{memory: v2, unified: true, swap: haveSwap()}
 	}
 	if c.memory != "" && !writable(c.memory) {
 		return cgroups{}
 	}
 	return c
+}
+
+func hasControllers(mount string) bool {
+	controllers, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
+	return err == nil && strings.TrimSpace(string(controllers)) != ""
 }
 
 func hasController(mount, name string) bool {

@@ -258,3 +258,8 @@ func (e *engine) removeVolume(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+// isNotFound tells whether the engine does not know what it was asked for.
+func isNotFound(err error) bool {
+	return client.IsErrNotFound(err) //nolint:staticcheck // what replaces it is in a module that we do not depend on
+}

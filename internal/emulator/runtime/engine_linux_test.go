@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +32,16 @@ func podman(t *testing.T) {
 		t.Skip("SKIPPED, NOT TESTED: podman is not installed; sudo apt-get install podman")
 	}
 	dir := t.TempDir()
+	flags := []string{
+		"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
+		"--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file",
+	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			remove := exec.CommandContext(context.Background(), path, append(flags, "rm", "--all", "--force", "--depend", "--time=0")...)
+			output, err := remove.CombinedOutput()
+			t.Logf("removing what the test left: %s, %v", output, err)
+		}
 		awaitProcesses(t, dir)
 		if err := removeTree(dir); err != nil {
 			t.Error(err)
@@ -48,9 +58,8 @@ func podman(t *testing.T) {
 	}
 	var log bytes.Buffer
 	script := `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`
-	cmd := exec.CommandContext(context.Background(), "/bin/sh", "-c", script, "sh", path,
-		"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
-		"--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "system", "service", "--time=0")
+	args := slices.Concat([]string{"-c", script, "sh", path}, flags, []string{"system", "service", "--time=0"})
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", args...)
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // its mounts go with it
 	cmd.Stdout, cmd.Stderr = &log, &log

@@ -59,7 +59,7 @@ func (e *toolError) Error() string {
 
 // aboutCommand tells whether the container's own command or directory is what cannot be used.
 func (e *toolError) aboutCommand() bool {
-	for _, words := range []string{`exec: "`, "executable", "exec format error", "chdir to cwd"} {
+	for _, words := range []string{`exec: "`, "executable", "failed to load /", "exec format error", "chdir to cwd"} {
 		if strings.Contains(e.message, words) {
 			return true
 		}
@@ -71,10 +71,3 @@ func (e *toolError) Unwrap() error { return e.err }
 
 // discardClose closes what was only read from, where nothing depends on it.
 func discardClose(c io.Closer) { _ = c.Close() }
-
-// isNotFound tells whether an engine does not know what it was asked for. See
-// github.com/containerd/errdefs.
-func isNotFound(err error) bool {
-	var notFound interface{ NotFound() }
-	return errors.As(err, &notFound)
-}

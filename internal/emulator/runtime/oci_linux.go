@@ -82,13 +82,19 @@ func haveCapability(number int) bool {
 	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<number) != 0
 }
 
-func newOCI(ctx context.Context, o Options) (Runtime, error) {
+func newOCI(_ context.Context, o Options) (Runtime, error) {
 	path, err := findTool(o.Kind)
 	if err != nil {
 		return nil, &UnavailableError{Kind: o.Kind, Reason: "not installed", Try: []string{installHint(o.Kind)}}
 	}
 	if why := privileged(); why != nil {
 		return nil, &UnavailableError{Kind: o.Kind, Reason: why.Error(), Try: []string{"sudo cloudssh demo"}}
+	}
+	groups := findCgroups()
+	if o.Kind == Crun && groups.hybrid {
+		return nil, &UnavailableError{
+			Kind: o.Kind, Reason: "does not run where control groups of both versions have controllers", Try: []string{installHint(Runc)},
+		}
 	}
 	if o.StateDir == "" {
 		return nil, errors.New("no state directory given")
@@ -104,10 +110,10 @@ func newOCI(ctx context.Context, o Options) (Runtime, error) {
 	if stateDir, err = filepath.EvalSymlinks(stateDir); err != nil {
 		return nil, err
 	}
-	return openOCI(ctx, o, path, stateDir)
+	return openOCI(o, path, stateDir, groups)
 }
 
-func openOCI(_ context.Context, o Options, path, stateDir string) (*oci, error) {
+func openOCI(o Options, path, stateDir string, groups cgroups) (*oci, error) {
 	images := filepath.Join(stateDir, "images", bootID())
 	if err := os.MkdirAll(images, 0o700); err != nil {
 		return nil, fmt.Errorf("making the state directory: %w", err)
@@ -124,12 +130,15 @@ func openOCI(_ context.Context, o Options, path, stateDir string) (*oci, error) 
 	if err := os.WriteFile(filepath.Join(state.dir, "tool"), []byte(o.Kind+" "+path), 0o600); err != nil {
 		return nil, errors.Join(err, state.remove())
 	}
+	if groups.memory == "" {
+		o.Logger.Warn("memory and CPU of containers are not limited: no control groups that can be used", "runtime", o.Kind)
+	}
 	return &oci{
-		tool:      tool{kind: o.Kind, path: path, root: filepath.Join(state.dir, "root")},
+		tool:      newTool(o.Kind, path, filepath.Join(state.dir, "root"), groups),
 		stateDir:  stateDir,
 		state:     state,
 		images:    &imageStore{dir: images, tmp: filepath.Join(state.dir, "tmp"), busy: map[string]chan struct{}{}},
-		cgroups:   findCgroups(),
+		cgroups:   groups,
 		logger:    o.Logger,
 		sandboxes: map[string]*ociSandbox{},
 	}, nil
@@ -208,12 +217,12 @@ func (r *oci) Reap(ctx context.Context) error {
 }
 
 func (r *oci) reapOwner(ctx context.Context, s *ownerState) error {
-	t := r.tool
-	t.root = filepath.Join(s.dir, "root")
+	kind, path := r.tool.kind, r.tool.path
 	text, err := os.ReadFile(filepath.Join(s.dir, "tool"))
-	if kind, path, ok := strings.Cut(string(text), " "); err == nil && ok && exists(path) {
-		t.kind, t.path = kind, path
+	if k, p, ok := strings.Cut(string(text), " "); err == nil && ok && exists(p) {
+		kind, path = k, p
 	}
+	t := newTool(kind, path, filepath.Join(s.dir, "root"), r.cgroups)
 	ids, err := t.ids()
 	if err != nil {
 		return err

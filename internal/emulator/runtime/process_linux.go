@@ -15,6 +15,7 @@ import (
 // has ended: so its true wait status is known.
 type ociProcess struct {
 	id      string // of the container
+	tool    tool
 	process *os.Process
 	done    chan struct{}
 	exit    Exit // valid after done
@@ -24,9 +25,17 @@ func (p *ociProcess) Done() <-chan struct{} { return p.done }
 
 func (p *ociProcess) Exit() Exit { return p.exit }
 
-func (p *ociProcess) Signal(_ context.Context, sig syscall.Signal) error {
-	err := p.process.Signal(sig)
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+func (p *ociProcess) Signal(ctx context.Context, sig syscall.Signal) error {
+	err := p.process.Signal(syscall.Signal(0))
+	switch {
+	case errors.Is(err, os.ErrProcessDone):
+		return nil
+	case p.tool.kind != Runsc || sig == sigkill:
+		err = p.process.Signal(sig)
+	default: // the process is gVisor's kernel, and the container's are inside of it
+		err = p.tool.kill(ctx, p.id, sig)
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) && !p.ended() {
 		return fmt.Errorf("sending %s to container %s: %w", signalName(sig), p.id, err)
 	}
 	return nil
@@ -40,7 +49,7 @@ func (p *ociProcess) watch(output *output, oomKilled func() bool) {
 	if err != nil {
 		p.exit.Err = fmt.Errorf("waiting for container %s: %w", p.id, err)
 	} else {
-		p.exit = exitOf(state)
+		p.exit = p.exitOf(state)
 	}
 	p.exit.OOM = !p.exit.Success() && oomKilled()
 	if err := output.wait(); err != nil {
@@ -48,7 +57,21 @@ func (p *ociProcess) watch(output *output, oomKilled func() bool) {
 	}
 }
 
-func exitOf(state *os.ProcessState) Exit {
+func (p *ociProcess) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// exitOf reads a wait status. gVisor's process has the container's exit status, and for a signal
+// that of a shell.
+func (p *ociProcess) exitOf(state *os.ProcessState) Exit {
+	if sig := syscall.Signal(state.ExitCode() - 128); p.tool.kind == Runsc && sig > 0 && sig < 32 {
+		return killedBy(sig)
+	}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return killedBy(ws.Signal())
 	}

@@ -169,12 +169,7 @@ func (c *ociContainer) running() bool {
 	if c.process == nil {
 		return true
 	}
-	select {
-	case <-c.process.done:
-		return false
-	default:
-		return true
-	}
+	return !c.process.ended()
 }
 
 // start unpacks, mounts, writes the configuration and runs.
@@ -228,7 +223,7 @@ func (s *ociSandbox) run(ctx context.Context, c Container, started *ociContainer
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting container %s: %w", c.Name, err), out.discard())
 	}
-	p := &ociProcess{id: started.id, process: process, done: make(chan struct{})}
+	p := &ociProcess{id: started.id, tool: s.runtime.tool, process: process, done: make(chan struct{})}
 	if err := out.start(c.Stdout, c.Stderr); err != nil {
 		s.runtime.logger.WarnContext(ctx, "closing a container's pipes", "container", started.id, "error", err)
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +23,28 @@ type tool struct {
 	kind string // Runc, Crun or Runsc
 	path string
 	root string // --root
+	// flags come before each subcommand.
+	flags []string
+}
+
+// newTool returns the command for a kind of runtime.
+func newTool(kind, path, root string, c cgroups) tool {
+	t := tool{kind: kind, path: path, root: root}
+	switch kind {
+	case Crun:
+		if c.memory == "" {
+			t.flags = []string{"--cgroup-manager=disabled"}
+		}
+	case Runsc:
+		// Its sockets are the kernel's, in the namespace that the configuration names: Dial and
+		// Listen could not reach its own network stack. And it need not make the root file
+		// system writable, because every container has an overlay already.
+		t.flags = []string{"--platform=systrap", "--network=host", "--overlay2=none"}
+		if c.memory == "" {
+			t.flags = append(t.flags, "--ignore-cgroups")
+		}
+	}
+	return t
 }
 
 // findTool looks for a runtime where distributions put it: an unprivileged user's PATH
@@ -39,7 +63,7 @@ func findTool(kind string) (string, error) {
 
 // command prepares a call of the runtime. Ctrl-C in the emulator's terminal must not reach it.
 func (t tool) command(ctx context.Context, args ...string) *exec.Cmd {
-	args = append([]string{"--root", t.root}, args...)
+	args = slices.Concat([]string{"--root", t.root}, t.flags, args)
 	cmd := exec.CommandContext(ctx, t.path, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = 10 * time.Second
@@ -103,9 +127,18 @@ func lastMessage(log string) string {
 	return message
 }
 
+// kill sends a signal to the first process of a container that runs.
+func (t tool) kill(ctx context.Context, id string, sig syscall.Signal) error {
+	output, err := t.command(ctx, "kill", id, strconv.Itoa(int(sig))).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(output))
+	}
+	return nil
+}
+
 // remove kills a container's processes, if there are any left, and removes its state and control group.
 func (t tool) remove(ctx context.Context, id string) error {
-	if !exists(filepath.Join(t.root, id)) && t.kind != Runsc {
+	if !t.knows(id) {
 		return nil
 	}
 	var output bytes.Buffer
@@ -120,6 +153,13 @@ func (t tool) remove(ctx context.Context, id string) error {
 	return nil
 }
 
+// knows tells whether there is state of a container: runc and crun have a directory of
+// its name, runsc has files that begin with it.
+func (t tool) knows(id string) bool {
+	found, err := filepath.Glob(filepath.Join(t.root, id+"*"))
+	return err == nil && len(found) > 0
+}
+
 // ids lists the containers that the runtime knows.
 func (t tool) ids() ([]string, error) {
 	entries, err := os.ReadDir(t.root)
@@ -128,8 +168,9 @@ func (t tool) ids() ([]string, error) {
 	}
 	var ids []string
 	for _, e := range entries {
-		if e.IsDir() {
-			ids = append(ids, e.Name())
+		id, isState := strings.CutSuffix(e.Name(), "_sandbox:"+strings.SplitN(e.Name(), "_sandbox:", 2)[0]+".state")
+		if e.IsDir() || isState {
+			ids = append(ids, id)
 		}
 	}
 	return ids, nil
