@@ -3,11 +3,20 @@
 // permit, and serves what hands tokens out in Google Cloud: the metadata server,
 // the OAuth 2.0 token endpoint and the IAM Credentials API.
 //
-// Differences from the platform that are known: every ID token carries its
-// holder's email, as nothing here could look a bare subject up; groups, deleted
-// members, federated principals and conditional bindings grant nothing; only the
-// predefined roles listed in this package are known; every service account
-// exists; scopes are not enforced.
+// # Differences from the platform
+//
+// What Google does and this package does otherwise:
+//
+//   - Every ID token carries its holder's email, as nothing here could look a bare
+//     subject up.
+//   - Groups, deleted members, federated principals, projectOwner, projectEditor
+//     and projectViewer, and conditional bindings grant nothing.
+//   - These roles are known: owner, editor, viewer; run.admin, run.developer,
+//     run.sourceDeveloper, run.viewer, run.invoker, run.servicesInvoker;
+//     artifactregistry.reader, .writer, .repoAdmin, .admin; iam.serviceAccountUser,
+//     iam.serviceAccountTokenCreator, iam.serviceAccountOpenIdTokenCreator;
+//     logging.viewer. Any other, custom roles too, can be bound and grants nothing.
+//   - Scopes of access tokens are not enforced.
 package identity
 
 import (

@@ -5,30 +5,33 @@ import (
 	"strings"
 )
 
-// permissions of the role, as far as this emulator asks for them. The sets are
-// those of the predefined roles on 2026-08-22 (github:iann0036/iam-dataset),
-// narrowed to the services that exist here.
+// permissions of the role, narrowed to the permissions that are named in this
+// file. The sets are those of the predefined roles on 2026-08-22:
+// github:iann0036/iam-dataset, commit 2073fa52ac008a45477aa0b1b4580cd99135bf60,
+// gcp/roles/*.json.
 func permissions(role string) []string {
 	switch role {
 	case "roles/owner":
-		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), []string{"resourcemanager.projects.setIamPolicy"})
+		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), with("resourcemanager.projects", "setIamPolicy"))
 	case "roles/editor":
 		return slices.Concat(runDevelop(), registryAdmin(), logging(), accountUse())
 	case "roles/viewer":
 		return slices.Concat(runRead(), registryRead(), logging(), accountRead())
 	case "roles/run.admin":
 		return runAll()
-	case "roles/run.developer", "roles/run.sourceDeveloper":
+	case "roles/run.developer":
 		return runDevelop()
+	case "roles/run.sourceDeveloper":
+		return slices.Concat(runDevelop(), registryRead())
 	case "roles/run.viewer":
 		return runRead()
 	case "roles/run.invoker", "roles/run.servicesInvoker":
-		return []string{"run.routes.invoke"}
+		return with("run.routes", "invoke")
 	case "roles/iam.serviceAccountUser":
-		return accountUse()
+		return append(accountUse(), projectRead()...)
 	case "roles/iam.serviceAccountTokenCreator":
-		return append(accountRead(), permissionAccessToken, permissionIDToken, "iam.serviceAccounts.implicitDelegation",
-			"iam.serviceAccounts.signBlob", "iam.serviceAccounts.signJwt")
+		return slices.Concat(accountRead(), projectRead(), []string{permissionAccessToken, permissionIDToken},
+			with("iam.serviceAccounts", "implicitDelegation", "signBlob", "signJwt"))
 	case "roles/iam.serviceAccountOpenIdTokenCreator":
 		return []string{permissionIDToken}
 	case "roles/artifactregistry.reader":
@@ -59,7 +62,7 @@ func runRead() []string {
 		with("run.configurations", "get", "list"),
 		with("run.routes", "get", "list"),
 		with("run.locations", "list"),
-		with("resourcemanager.projects", "get"),
+		projectRead(),
 	)
 }
 
@@ -80,6 +83,7 @@ func registryRead() []string {
 	return slices.Concat(
 		with("artifactregistry.repositories", "downloadArtifacts", "get", "list"),
 		with("artifactregistry.tags", "get", "list"),
+		projectRead(),
 	)
 }
 
@@ -98,8 +102,10 @@ func registryAdmin() []string {
 }
 
 func logging() []string {
-	return slices.Concat(with("logging.logEntries", "list"), with("logging.logs", "list"))
+	return slices.Concat(with("logging.logEntries", "list"), with("logging.logs", "list"), projectRead())
 }
+
+func projectRead() []string { return with("resourcemanager.projects", "get") }
 
 func accountRead() []string { return with("iam.serviceAccounts", "get", "list") }
 
