@@ -14,13 +14,20 @@
 // as the platform's own errors have it (GoogleCloudPlatform/magic-modules#10173
 // and hashicorp/terraform-provider-google#26877 show one of each). Where a
 // message of the platform is on public record it is used word for word; the
-// others are ours in its style. Where no source tells whether the platform
-// refuses something, it is accepted.
+// others are ours in its style.
 //
-// Differences from the platform that are known: several violations are all
-// reported, each on its own line of the message; quotas, organisation policies
-// and the existence of secrets, networks and keys are not looked at; the total
-// time of a startup probe is held to 240 s, the older of two documented limits.
+// # Differences from the platform
+//
+// What Cloud Run does and this package does otherwise:
+//
+//   - Several violations are all reported, each on its own line of the message.
+//   - Where no source tells whether the platform refuses something, it is accepted.
+//   - Quotas, organisation policies and whether networks, connectors and encryption
+//     keys exist are not looked at.
+//   - The total time of a startup probe is held to 240 s, the older of two documented
+//     limits.
+//   - Of the preview features only service_mesh is known as one that needs launch
+//     stage BETA.
 package rules
 
 import (

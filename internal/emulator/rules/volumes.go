@@ -12,6 +12,9 @@ import (
 const (
 	cloudSQLMount = "/cloudsql"
 	maxMode       = 0o777
+	// disk is the ephemeral disk, which the API's discovery document lists after
+	// MEMORY (revision 20261016) and this version of runpb does not name.
+	disk runpb.EmptyDirVolumeSource_Medium = 2
 )
 
 var (
@@ -44,7 +47,7 @@ func (c *checker) volume(at string, v *runpb.Volume, env runpb.ExecutionEnvironm
 	case *runpb.Volume_CloudSqlInstance:
 		c.cloudSQL(at+".cloud_sql_instance", s.CloudSqlInstance)
 	case *runpb.Volume_EmptyDir:
-		c.emptyDir(at+".empty_dir", s.EmptyDir)
+		c.emptyDir(at+".empty_dir", s.EmptyDir, env)
 	case *runpb.Volume_Nfs:
 		c.nfs(at+".nfs", s.Nfs)
 		c.gen2(at+".nfs", "NFS volumes", env)
@@ -98,8 +101,12 @@ func (c *checker) cloudSQL(at string, s *runpb.CloudSqlInstance) {
 	}
 }
 
-func (c *checker) emptyDir(at string, s *runpb.EmptyDirVolumeSource) {
-	enum(c, at+".medium", s.GetMedium(), runpb.EmptyDirVolumeSource_Medium_name)
+func (c *checker) emptyDir(at string, s *runpb.EmptyDirVolumeSource, env runpb.ExecutionEnvironment) {
+	if s.GetMedium() == disk {
+		c.gen2(at+".medium", "Ephemeral disks", env)
+	} else {
+		enum(c, at+".medium", s.GetMedium(), runpb.EmptyDirVolumeSource_Medium_name)
+	}
 	if limit := s.GetSizeLimit(); limit != "" {
 		if n, ok := parseQuantity(limit); !ok || n <= 0 {
 			c.malformed(at+".size_limit", "should be a positive quantity such as 512Mi.")

@@ -47,12 +47,16 @@ func TestVolumes(t *testing.T) {
 			t.Volumes, t.ExecutionEnvironment = []*runpb.Volume{v}, gen1
 		}
 	}
+	ephemeral := memoryVolume("v")
+	ephemeral.GetEmptyDir().Medium = disk
 	const at = "service.template.volumes[0]"
 	check(t, []ruleTest{
 		{"memory", sized("512Mi", runpb.EmptyDirVolumeSource_MEMORY), "", ""},
 		{"size", sized("0", 0), at + ".empty_dir.size_limit", "positive"},
 		{"size word", sized("big", 0), at + ".empty_dir.size_limit", "positive"},
 		{"medium", sized("", 42), at + ".empty_dir.medium", "42"},
+		{"disk", sized("10Gi", disk), "", ""},
+		{"disk gen1", inGen1(ephemeral), "template.volumes[0].empty_dir.medium", "gen1"},
 		{"no kind", withVolumes(&runpb.Volume{Name: "v"}), at, "one and only one of secret"},
 		{"no name", withVolumes(memoryVolume("")), at + ".name", "non-empty"},
 		{"name", withVolumes(memoryVolume("V_1")), "template.volumes[0].name", "RFC 1123"},
