@@ -62,6 +62,7 @@ func TestRandomSizes(t *testing.T) {
 func size(rnd *rand.Rand) int { return 1 + rnd.IntN(1<<rnd.IntN(19)) }
 
 func writeRandom(t *testing.T, w io.Writer, total int, seed uint64) [32]byte {
+	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	bytesOf := rand.NewChaCha8([32]byte{byte(seed)})
 	sum := sha256.New()
@@ -79,6 +80,7 @@ func writeRandom(t *testing.T, w io.Writer, total int, seed uint64) [32]byte {
 }
 
 func readRandom(t *testing.T, r io.Reader, total int, seed uint64) [32]byte {
+	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	sum := sha256.New()
 	for total > 0 {
@@ -153,7 +155,7 @@ func TestCutIsBroken(t *testing.T) {
 func TestIdleStaysAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, client, server := bubble(t)
-		time.Sleep(24 * time.Hour) // the bubble's clock
+		pass(24 * time.Hour)
 		go client.Write([]byte("hello"))
 		buf := make([]byte, 5)
 		if _, err := io.ReadFull(server, buf); err != nil || string(buf) != "hello" {
@@ -193,7 +195,7 @@ func TestSlowReader(t *testing.T) {
 		const total = 8 << 20
 		sent := make(chan [32]byte, 1)
 		go func() { sent <- writeRandom(t, server, total, 7) }()
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		// The other direction works all the while.
 		go client.Write([]byte("still here"))
 		buf := make([]byte, 10)
@@ -249,7 +251,7 @@ func TestCloseIsPrompt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, client, server := bubble(t)
 		go io.Copy(client, rand.NewChaCha8([32]byte{})) // the server does not read
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		start := time.Now()
 		var broken *BrokenError
 		if err := client.Close(); !errors.As(err, &broken) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -15,6 +17,7 @@ import (
 func rawDial(t *testing.T, e Endpoint) *websocket.Conn {
 	t.Helper()
 	ws, _, err := websocket.Dial(t.Context(), e.URL+StreamPath, &websocket.DialOptions{
+		HTTPClient:   e.Client,
 		Subprotocols: []string{Subprotocol},
 		HTTPHeader:   http.Header{VersionHeader: {testVersion}},
 	})
@@ -63,6 +66,32 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
+// A peer that breaks the protocol and reads nothing cannot be told why. The
+// farewell waits behind data that never leaves: the connection must be cut.
+func TestBadFrameFromDeafPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l, e := network(t)
+		ws := rawDial(t, e)
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go server.Write(make([]byte, 4*maxPayload))
+		synctest.Wait()
+		start := time.Now()
+		ws.Write(t.Context(), websocket.MessageBinary, []byte{99})
+		var broken *BrokenError
+		if _, err := io.ReadAll(server); !errors.As(err, &broken) {
+			t.Errorf("server read: %v, want a BrokenError", err)
+		}
+		server.Close()
+		<-server.(*Conn).link.done
+		if took := time.Since(start); took > closeTimeout {
+			t.Errorf("the link ended after %s", took)
+		}
+	})
+}
+
 func TestFramesToComeAreIgnored(t *testing.T) {
 	l, e := serve(t, false)
 	ws := rawDial(t, e)
@@ -90,8 +119,17 @@ func TestFramesToComeAreIgnored(t *testing.T) {
 
 func FuzzParseFrame(f *testing.F) {
 	for _, seed := range [][]byte{
-		nil, {frameData}, {framePing}, {framePong, 0}, {0}, {4, 4}, {127}, {128}, {255, 255},
-		append([]byte{frameData}, "SSH-2.0-cloudssh\r\n"...), make([]byte, readLimit),
+		nil,
+		{frameData},
+		{framePing},
+		{framePong, 0},
+		{0},
+		{4, 4},
+		{127},
+		{128},
+		{255, 255},
+		append([]byte{frameData}, "SSH-2.0-cloudssh\r\n"...),
+		make([]byte, readLimit),
 		append([]byte{frameData}, make([]byte, maxPayload+1)...),
 	} {
 		f.Add(seed)

@@ -129,7 +129,7 @@ func (c *lossy) Write(p []byte) (int, error) {
 	}
 	n := 0
 	for c.net.slow.Load() && len(p)-n > 1024 {
-		time.Sleep(time.Second)
+		pass(time.Second)
 		m, err := c.Conn.Write(p[n : n+1024])
 		n += m
 		if err != nil {
@@ -143,32 +143,43 @@ func (c *lossy) Write(p []byte) (int, error) {
 // Close does not reach the other end of a lossy network either.
 func (c *lossy) Close() error {
 	if c.net.lost.Load() {
-		return c.Conn.SetDeadline(time.Now())
+		return c.SetDeadline(time.Now())
 	}
 	return c.Conn.Close()
 }
 
-// bubble is pair over a memNet, to be used inside synctest.Test.
-func bubble(t *testing.T) (n *memNet, client *Conn, server net.Conn) {
+// pass lets d of a synctest bubble's time go by. It is for bubbles only, where
+// the clock jumps ahead as soon as all goroutines wait: nothing really sleeps.
+func pass(d time.Duration) { <-time.After(d) }
+
+// network is serve over a memNet, to be used inside synctest.Test.
+func network(t *testing.T) (n *memNet, l *Listener, e Endpoint) {
 	t.Helper()
 	n = newMemNet()
-	l := NewListener(testConfig())
+	l = NewListener(testConfig())
 	srv := &http.Server{Handler: l, ReadHeaderTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		srv.Serve(n)
 	}()
-	client, server = pair(t, l, Endpoint{
-		URL:     "http://twin.test",
-		Version: testVersion,
-		Client:  &http.Client{Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}},
-	})
 	t.Cleanup(func() {
 		n.sever()
 		l.Close()
 		srv.Close()
 		<-served
 	})
+	return n, l, Endpoint{
+		URL:     "http://twin.test",
+		Version: testVersion,
+		Client:  &http.Client{Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}},
+	}
+}
+
+// bubble is pair over a memNet, to be used inside synctest.Test.
+func bubble(t *testing.T) (n *memNet, client *Conn, server net.Conn) {
+	t.Helper()
+	n, l, e := network(t)
+	client, server = pair(t, l, e)
 	return n, client, server
 }

@@ -105,10 +105,13 @@ func (l *link) fail(err error) {
 	}
 	l.over = true
 	s.wakeAll()
-	// The peer is told why, if it can be. Else there is nobody to wait for.
-	if l.reason == "" {
+	if l.reason == "" { // nobody to say goodbye to
 		l.cut()
+		return
 	}
+	// The writer tells the peer why, unless it is stuck in a write that a peer
+	// which no longer reads will never let end.
+	time.AfterFunc(closeTimeout, l.cut)
 }
 
 func (l *link) hear() { l.heard.Store(int64(time.Since(l.start))) }
