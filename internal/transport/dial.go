@@ -36,7 +36,7 @@ func Dial(ctx context.Context, e Endpoint) (*Conn, error) {
 	s := newStream(addr("client"), addr(u.Host))
 	l := newLink(s, clientDead)
 	client, up := e.client()
-	ws, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the body is ws itself, or in memory after an error
 		HTTPClient:     client,
 		HTTPHeader:     header,
 		Subprotocols:   []string{Subprotocol},
@@ -121,7 +121,7 @@ func (e Endpoint) statusError(resp *http.Response) error {
 	status := &StatusError{Code: resp.StatusCode, Header: resp.Header}
 	if resp.Body != nil {
 		// The library kept the first 1024 bytes; a body cut short is still worth showing.
-		body, _ := io.ReadAll(resp.Body) //nolint:errcheck // it is in memory
+		body, _ := io.ReadAll(resp.Body)
 		status.Body = string(body)
 	}
 	return status

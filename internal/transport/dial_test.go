@@ -223,8 +223,10 @@ func TestStatusErrorText(t *testing.T) {
 		e    StatusError
 		want string
 	}{
-		{StatusError{Code: 404, Header: http.Header{"Content-Type": {"text/html"}}, Body: "<html>Google's 404</html>"},
-			"the server answered 404 Not Found (there is no such service, or it does not run the agent)"},
+		{
+			StatusError{Code: 404, Header: http.Header{"Content-Type": {"text/html"}}, Body: "<html>Google's 404</html>"},
+			"the server answered 404 Not Found (there is no such service, or it does not run the agent)",
+		},
 		{StatusError{Code: 418, Body: " a\n b\xff "}, "the server answered 418 I'm a teapot: a b?"},
 		{StatusError{Code: 500, Body: strings.Repeat("x", 300)}, "the server answered 500 Internal Server Error: " + strings.Repeat("x", 200) + "..."},
 	} {

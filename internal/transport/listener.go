@@ -64,7 +64,7 @@ func NewListener(cfg ListenerConfig) *Listener {
 
 // Refuse answers every later upgrade with an HTTP status: 410 when the twin is
 // about to be deleted. 0 admits upgrades again.
-func (l *Listener) Refuse(code int) { l.refuse.Store(int32(code)) } //nolint:gosec // an HTTP status
+func (l *Listener) Refuse(code int) { l.refuse.Store(int32(code)) }
 
 // Accept waits for the next stream, which is a *Conn. After Close the error is
 // net.ErrClosed.

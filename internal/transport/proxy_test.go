@@ -65,6 +65,7 @@ func TestProxyFromEnvironment(t *testing.T) {
 
 // connectProxy answers CONNECT with a tunnel to target, wherever it was to go.
 func connectProxy(t *testing.T, asked chan<- string, target string) http.HandlerFunc {
+	t.Helper()
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			http.Error(w, "CONNECT only", http.StatusMethodNotAllowed)

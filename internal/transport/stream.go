@@ -108,7 +108,7 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // writeError is why nothing can be written, or nil.
 func (s *stream) writeError() error {
-	broken := new(BrokenError)
+	var broken *BrokenError
 	switch {
 	case s.closed:
 		return net.ErrClosed
