@@ -39,14 +39,10 @@ func RunApp(args, environ []string, stderr io.Writer) error {
 	if note != "" {
 		fmt.Fprintf(stderr, "%s: %s\n", AppCommand, note) //nolint:errcheck // nobody else to tell
 	}
-	dir := settings.App.Dir
-	if dir == "" {
-		dir = "/"
-	}
-	if err := os.Chdir(dir); err != nil {
+	if err := os.Chdir(settings.App.workingDir()); err != nil {
 		return fmt.Errorf("entering the app's directory: %w", err)
 	}
-	if err := syscall.Exec(prog.path, prog.args, env); err != nil { //nolint:gosec // the app's own command
+	if err := syscall.Exec(prog.path, prog.args, env); err != nil {
 		return explainStart(prog, err)
 	}
 	return nil
@@ -71,7 +67,7 @@ func appProgram(app App, args, environ []string, free func(port int) bool) (prog
 		return program{}, nil, "", &startError{127, "the app's command is not known: neither the service nor its image names an entrypoint"}
 	}
 	env = withoutBinDir(environ)
-	path, err := lookPath(argv[0], env, app.Dir)
+	path, err := lookPath(argv[0], env, app.workingDir())
 	if err != nil {
 		return program{}, nil, "", err
 	}
@@ -127,7 +123,7 @@ func findSettings(pid int, proc string) (Settings, error) {
 	var denied error
 	for seen := 0; pid > 0 && seen < 1000; seen++ {
 		dir := filepath.Join(proc, strconv.Itoa(pid))
-		environ, err := os.ReadFile(filepath.Join(dir, "environ")) //nolint:gosec // of our own ancestors
+		environ, err := os.ReadFile(filepath.Join(dir, "environ"))
 		if err != nil {
 			denied = errors.Join(denied, err)
 		}
@@ -150,7 +146,7 @@ func findSettings(pid int, proc string) (Settings, error) {
 // command's name stands in parentheses and may contain anything; state and
 // parent follow the last of them.
 func parent(dir string) (int, error) {
-	stat, err := os.ReadFile(filepath.Join(dir, "stat")) //nolint:gosec // of our own ancestors
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,17 +89,18 @@ func (s Settings) expires() time.Time {
 	return time.Unix(s.Expires, 0)
 }
 
+// workingDir is the directory the container would run in without us.
+func (a App) workingDir() string { return cmp.Or(a.Dir, "/") }
+
 // dir is the directory sessions start in, and what to tell the user if it is
 // not the app's.
 func (a App) dir() (dir, note string) {
-	if a.Dir == "" {
-		return "/", ""
-	}
-	switch info, err := os.Stat(a.Dir); {
+	dir = a.workingDir()
+	switch info, err := os.Stat(dir); {
 	case err != nil:
-		return "/", fmt.Sprintf("the app's directory %s cannot be used (%v); starting in /", a.Dir, errors.Unwrap(err))
+		return "/", fmt.Sprintf("the app's directory %s cannot be used (%v); starting in /", dir, errors.Unwrap(err))
 	case !info.IsDir():
-		return "/", fmt.Sprintf("the app's directory %s is not a directory; starting in /", a.Dir)
+		return "/", fmt.Sprintf("the app's directory %s is not a directory; starting in /", dir)
 	}
-	return a.Dir, ""
+	return dir, ""
 }

@@ -148,6 +148,9 @@ func TestAppProgram(t *testing.T) {
 	if port, _ := getenv(got, "PORT"); err != nil || port != "9000" || note != "" || !slices.Equal(prog.args, []string{"echo", "x"}) {
 		t.Errorf("PORT set by the user: %s, %q, %v, %v", port, note, prog, err)
 	}
+	if prog, _, _, err := appProgram(App{Entrypoint: []string{"bin/sh"}}, nil, env, free); err != nil || prog.path != "/bin/sh" {
+		t.Errorf("a relative entrypoint without a directory: %q, %v", prog.path, err)
+	}
 	for want, app := range map[int]App{127: {}, 126: {Entrypoint: []string{"/etc"}}} {
 		if _, _, _, err := appProgram(app, nil, env, free); ExitStatus(err) != want {
 			t.Errorf("%+v: %v, want status %d", app, err, want)
