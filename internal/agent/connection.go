@@ -4,6 +4,7 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -39,7 +40,8 @@ type Status struct {
 func (s *server) handle(nc net.Conn, config *ssh.ServerConfig) {
 	c, channels, requests, err := s.handshake(nc, config)
 	if err != nil {
-		// A port scan or a probe is no event; who fails to log in may be.
+		// Cloud Run's IAM check comes before this: no port scan gets here, and
+		// who fails to log in is worth a line.
 		s.log.Warn("connection refused", "remote", nc.RemoteAddr().String(), "reason", err.Error())
 		nc.Close() //nolint:errcheck // it is of no use
 		return
@@ -84,7 +86,7 @@ func (s *server) handshake(nc net.Conn, config *ssh.ServerConfig) (*connection, 
 		sessions: make(map[*session]bool),
 	}
 	if !s.register(c) {
-		return nil, nil, nil, fmt.Errorf("no more connections are taken")
+		return nil, nil, nil, errors.New("no more connections are taken")
 	}
 	return c, channels, requests, nil
 }

@@ -41,7 +41,7 @@ func sessionEnv(environ []string) []string {
 
 // homeOf is the home directory of a user in a passwd file, "/" if it has none.
 func homeOf(uid int, passwd string) string {
-	text, err := os.ReadFile(passwd) //nolint:gosec // a fixed name, save in tests
+	text, err := os.ReadFile(passwd)
 	if err != nil {
 		return "/" // images without the file are common
 	}
@@ -155,7 +155,7 @@ func lookPath(name string, env []string, dir string) (string, error) {
 		return path, lookError(name, executable(path))
 	}
 	list, _ := getenv(env, "PATH")
-	var found error = fs.ErrNotExist
+	found := fs.ErrNotExist
 	for _, d := range filepath.SplitList(list) {
 		if !filepath.IsAbs(d) {
 			d = filepath.Join(dir, d)

@@ -29,7 +29,7 @@ const disabled = 255
 func setModes(attr *unix.Termios, modes map[uint8]uint32) {
 	for opcode, index := range specialCharacters() {
 		if value, ok := modes[opcode]; ok {
-			attr.Cc[index] = byte(value) //nolint:gosec // one byte by definition
+			attr.Cc[index] = byte(value)
 			if value == disabled {
 				attr.Cc[index] = posixDisable
 			}
@@ -46,10 +46,10 @@ func setModes(attr *unix.Termios, modes map[uint8]uint32) {
 			}
 		}
 	}
-	set(inputFlags(), (*termiosFlag)(&attr.Iflag))
-	set(localFlags(), (*termiosFlag)(&attr.Lflag))
-	set(outputFlags(), (*termiosFlag)(&attr.Oflag))
-	set(controlFlags(), (*termiosFlag)(&attr.Cflag))
+	set(inputFlags(), &attr.Iflag)
+	set(localFlags(), &attr.Lflag)
+	set(outputFlags(), &attr.Oflag)
+	set(controlFlags(), &attr.Cflag)
 	setCharacterSize(attr, modes)
 }
 

@@ -51,6 +51,6 @@ func controlFlags() map[uint8]termiosFlag {
 // prctl(2).
 func isSubreaper() bool {
 	var is int32
-	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&is)), 0, 0, 0)
+	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&is)), 0, 0, 0) //nolint:gosec // the kernel writes its answer there
 	return err == nil && is != 0
 }

@@ -34,7 +34,7 @@ func (e exitStatus) request() string {
 // better than no name.
 func (e exitStatus) payload() []byte {
 	if !e.status.Signaled() {
-		return ssh.Marshal(struct{ Status uint32 }{uint32(e.status.ExitStatus())}) //nolint:gosec // 0 to 255
+		return ssh.Marshal(struct{ Status uint32 }{uint32(e.status.ExitStatus())})
 	}
 	return ssh.Marshal(struct {
 		Signal     string

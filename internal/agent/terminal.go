@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,7 @@ func openTerminal() (*terminal, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the terminal non-blocking: %w", err), unix.Close(fd), tty.Close())
 	}
-	return &terminal{master: os.NewFile(uintptr(fd), master.Name()), tty: tty}, nil //nolint:gosec // a descriptor
+	return &terminal{master: os.NewFile(uintptr(fd), master.Name()), tty: tty}, nil
 }
 
 // takeTTY hands over the program's side.
@@ -67,13 +68,13 @@ func (t *terminal) control(f func(fd int) error) error {
 		return err
 	}
 	var inner error
-	err = conn.Control(func(fd uintptr) { inner = f(int(fd)) }) //nolint:gosec // a descriptor
+	err = conn.Control(func(fd uintptr) { inner = f(int(fd)) })
 	return errors.Join(err, inner)
 }
 
 // resize sets the size in characters and in pixels.
 func (t *terminal) resize(cols, rows, width, height uint32) error {
-	short := func(n uint32) uint16 { return uint16(min(n, math.MaxUint16)) } //nolint:gosec // bounded
+	short := func(n uint32) uint16 { return uint16(min(n, math.MaxUint16)) }
 	size := &unix.Winsize{Col: short(cols), Row: short(rows), Xpixel: short(width), Ypixel: short(height)}
 	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
 }
@@ -110,7 +111,7 @@ func (t *terminal) copyIn(from io.Reader) {
 			if _, err := t.master.Write(buf[:n]); err != nil {
 				return
 			}
-			lineStart = buf[n-1] == '\n' || buf[n-1] == '\r'
+			lineStart = bytes.ContainsAny(buf[n-1:n], "\r\n")
 		}
 		if err != nil {
 			break
@@ -163,7 +164,7 @@ func (t *terminal) read(buf []byte) (n int, err error) {
 	controlErr := t.control(func(fd int) error {
 		for {
 			n, err = syscall.Read(fd, buf)
-			if err != syscall.EINTR { //nolint:errorlint // a plain errno
+			if err != syscall.EINTR {
 				return nil
 			}
 		}

@@ -150,8 +150,13 @@ func TestParseModes(t *testing.T) {
 		encoded string
 		want    int
 	}{
-		{"", 0}, {"\x00", 0}, {"\x35\x00\x00\x00\x01\x00", 1}, {"\x35\x00\x00\x00\x01\x36\x00\x00\x00\x00", 2},
-		{"\x35\x00\x00", 0}, {"\xa0\x00\x00\x00\x01", 0}, {"\x00\x35\x00\x00\x00\x01", 0},
+		{"", 0},
+		{"\x00", 0},
+		{"\x35\x00\x00\x00\x01\x00", 1},
+		{"\x35\x00\x00\x00\x01\x36\x00\x00\x00\x00", 2},
+		{"\x35\x00\x00", 0},
+		{"\xa0\x00\x00\x00\x01", 0},
+		{"\x00\x35\x00\x00\x00\x01", 0},
 	} {
 		if got := parseModes([]byte(tt.encoded)); len(got) != tt.want {
 			t.Errorf("parseModes(%q) = %v, want %d modes", tt.encoded, got, tt.want)
