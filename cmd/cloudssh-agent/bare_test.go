@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cloudssh/cloudssh/internal/agent"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/cloudssh/cloudssh/internal/agent"
 )
 
 // An image with nothing in it but one binary, and a user without a name: no
@@ -21,7 +22,7 @@ func TestBareImage(t *testing.T) {
 	}
 	root := t.TempDir()
 	for dir := root; dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // another user enters it
+		if err := os.Chmod(dir, 0o755); err != nil { // another user enters it
 			t.Fatal(err)
 		}
 	}
@@ -29,7 +30,7 @@ func TestBareImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "agent"), text, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.WriteFile(filepath.Join(root, "agent"), text, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	r := launch(t, "/agent", agent.Settings{Service: "bare", App: agent.App{Dir: "/app"}}, "chroot", "--userspec=65532:65532", root)

@@ -26,9 +26,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/cloudssh/cloudssh/internal/agent"
 	"github.com/cloudssh/cloudssh/internal/transport"
-	"golang.org/x/crypto/ssh"
 )
 
 // version is set by the linker: -X main.version=v1.2.3.
@@ -163,7 +164,7 @@ func newHostKey() (ssh.Signer, error) {
 
 func newInstanceID() string {
 	id := make([]byte, 16)
-	rand.Read(id) //nolint:errcheck // never fails, see its documentation
+	rand.Read(id) // never fails, says its documentation
 	return hex.EncodeToString(id)
 }
 

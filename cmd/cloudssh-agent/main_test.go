@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -20,9 +21,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/cloudssh/cloudssh/internal/agent"
 	"github.com/cloudssh/cloudssh/internal/transport"
-	"golang.org/x/crypto/ssh"
 )
 
 const testVersion = "v0.0.1-test"
@@ -69,8 +71,6 @@ type running struct {
 	cmd    *exec.Cmd
 	url    string
 	signer ssh.Signer
-	pid    int // of the agent itself
-	stdout io.Reader
 	exited chan error
 }
 
@@ -103,7 +103,6 @@ func launch(t *testing.T, bin string, settings agent.Settings, wrapper ...string
 		t.Skipf("cannot run %v: %v", args, err)
 	}
 	lines := bufio.NewReader(stdout)
-	r.stdout = lines
 	line, err := lines.ReadBytes('\n')
 	if err != nil {
 		t.Skipf("%v did not start: %v", args, r.cmd.Wait())
@@ -167,7 +166,7 @@ func TestAgent(t *testing.T) {
 	if got := r.run(t, client, "echo $((6*7)) ${"+agent.SettingsVariable+"-unset}"); got != "42 unset" {
 		t.Errorf("output %q", got)
 	}
-	resp, err := http.Get(r.url + "/") //nolint:noctx // a test
+	resp, err := http.Get(r.url + "/")
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("GET /: %v, %v", resp, err)
 	}
@@ -226,7 +225,8 @@ func TestReaping(t *testing.T) {
 		}
 		err = s.Run("for i in 1 2 3 4 5; do (sh -c 'exit 99' &); (sleep 0.0$i >/dev/null 2>&1 </dev/null &); done; exit " + strconv.Itoa(i))
 		status := 0
-		if exit, ok := err.(*ssh.ExitError); ok {
+		var exit *ssh.ExitError
+		if errors.As(err, &exit) {
 			status = exit.ExitStatus()
 		} else if err != nil {
 			t.Fatal(err)
