@@ -8,39 +8,44 @@
 //
 // # Differences from the platform
 //
+// Packages serving, rules and identity list their own; docs/emulator.md has them all.
+//
 // Reach and transport:
 //
 //   - Everything is plain HTTP on loopback addresses. A service's URL is
 //     http://SERVICE-PROJECTNUMBER.REGION.localhost:PORT; there is no second, hashed URL. The names always mean the
 //     loopback interface (RFC 6761 §6.3); a client whose resolver does not know that must send the Host header itself.
-//   - Instances have no network but their own loopback interface and the metadata server: no egress, no VPC access, no
-//     Cloud SQL, no calls from one service to another. Nothing therefore counts as internal traffic: what is not
-//     INGRESS_TRAFFIC_ALL answers 404 to everybody.
+//   - Instances have no network but their own loopback interface and the metadata server: no name server, no egress, no
+//     VPC access, no Cloud SQL, no calls from one service to another.
+//   - Nothing counts as internal traffic: a service whose ingress is not INGRESS_TRAFFIC_ALL answers 404 to everybody.
 //   - Requests that come from web pages (Origin, Sec-Fetch-Site) or under a foreign host name are refused by the Admin API.
 //
 // Who may do what:
 //
 //   - Admin API requests without credentials are accepted as the owner's. With an access token of this emulator its
 //     account's roles count; any other token is UNAUTHENTICATED.
-//   - Any project exists that is named. Its default compute service account is an editor of it; Options.Account owns
-//     Options.Project; Server.Grant gives more roles. There are no organisations, folders, policies of theirs or conditions.
+//   - Any project exists that is named. Its default compute service account is an editor of it. The account whose tokens
+//     the metadata server hands out owns the emulator's own project; Server.Grant gives more roles. There are no
+//     organisations, folders, policies of theirs, conditions or VPC Service Controls.
 //   - Every service account exists. Having iam.serviceAccounts.actAs on the project is the only way to act as one.
 //   - The ingress answers every token that it does not accept with 403; the platform answers some of them with 401.
 //   - The registry asks for no credentials. Images of other registries are pulled anonymously.
-//   - IAP, Binary Authorization, encryption keys and VPC Service Controls are stored and not enforced.
+//   - IAP, Binary Authorization and encryption keys are stored and not enforced.
 //
 // Admin API:
 //
 //   - v2: Services, Revisions, Operations and Locations. No jobs, worker pools, instances, builds, exportImage. v1: reading
 //     services and revisions; a request without a location, or with "-", sees all regions, whichever host it is sent to.
+//   - Fields that are newer than version 1.24 of Google's Go library (ssh_enabled, say) are unknown names over REST, and over
+//     gRPC have no effect. Over REST the ephemeral disk (DISK) is an unknown value, too.
 //   - Nothing is throttled and no quota is enforced. Changes take effect at once: there is no propagation delay of IAM
 //     policies or URLs (Faults.FrontEnd makes one).
-//   - Nothing outlives the Server: services, operations, policies and registry content are gone when it closes.
-//   - Deleted services show up with show_deleted while the Server runs, without expire_time.
+//   - Nothing outlives the emulator: services, operations, policies and registry content are gone when it stops.
+//   - Deleted services show up with show_deleted while the emulator runs, without expire_time.
 //   - An update of a service that is being deleted is FAILED_PRECONDITION, and a second deletion waits for the first; what
 //     the platform does is not documented. Deleting a service ABORTs the operations that wait for it.
-//   - The partial response parameter `fields` is ignored.
-//   - multi_region_settings, build_config, custom domains, GPUs and session affinity are stored and do nothing.
+//   - The partial response parameter "fields" is ignored.
+//   - multi_region_settings, build_config, service_mesh, GPUs and session affinity are stored and do nothing.
 //   - satisfies_pzs, threat_detection_enabled and scaling_status are never set.
 //
 // Revisions and instances:
@@ -48,9 +53,21 @@
 //   - An image is read when its revision is deployed, and its layers when they are first unpacked; the platform keeps a copy
 //     of its own from the start.
 //   - Manual scaling keeps the given number of instances; with 0 the service starts instances on request all the same.
-//   - Secrets come from Options.Secret, not from Secret Manager.
+//   - Secrets come from Options.Secret, not from Secret Manager. The command has none: a service that needs one fails to
+//     deploy, as if the secret did not exist.
 //   - Logs are the containers' own output at Revision.log_uri, and have no Cloud Logging behind them.
 //   - Which paths are reserved: /eventlog, /_ah/ and the usual debug pages of Google's servers (/healthz, /varz, ...) at the
 //     root; the platform documents "some paths ending with z".
-//   - Packages serving, rules and runtime list their own differences.
+//
+// Containers:
+//
+//   - All instances run in the runtime that the emulator was started with: execution_environment chooses no other, and only
+//     sets HOME as the first generation does.
+//   - Under runc and crun there is no user namespace and no virtual machine: root in a container is this machine's root, with
+//     the capabilities that Docker leaves it. Images that are not trusted belong under runsc or in a virtual machine.
+//   - What a container writes to its own file system is on this machine's disk: it has no limit and is not counted as memory.
+//   - CPU and memory are limited where this machine lets the runtime make control groups. The number of open files is not
+//     held to 25000.
+//   - Under Docker or Podman without root on the engine's machine, instances have the engine's bridge network, which may lead
+//     outside, and no metadata server; where this machine cannot reach that network no service becomes ready.
 package emulator
