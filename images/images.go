@@ -105,13 +105,39 @@ func sourceRoot() (string, bool) {
 	return root, err == nil
 }
 
-func build(ctx context.Context, root, name, arch, version string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "cloudssh-build-")
+// build compiles a program. The result is kept, because go build does not link
+// again what is up to date; it is worked on in a copy, because another cloudssh
+// may be doing the same.
+func build(ctx context.Context, root, name, arch, version string) (b []byte, err error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	dir = filepath.Join(dir, "cloudssh", "build")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp(dir, "work-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	out := filepath.Join(dir, name)
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	kept, out := filepath.Join(dir, name+"-"+arch), filepath.Join(work, name)
+	if old, err := os.ReadFile(kept); err == nil {
+		if err := os.WriteFile(out, old, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := compile(ctx, root, out, name, arch, version); err != nil {
+		return nil, err
+	}
+	if b, err = os.ReadFile(out); err != nil {
+		return nil, err
+	}
+	return b, os.Rename(out, kept)
+}
+
+func compile(ctx context.Context, root, out, name, arch, version string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out,
 		"-ldflags", "-s -w -X main.version="+version, "./"+sources()[name])
 	cmd.Dir = root
@@ -120,9 +146,9 @@ func build(ctx context.Context, root, name, arch, version string) ([]byte, error
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil { // "signal: killed" would be about us
-			return nil, fmt.Errorf("building %s: %w", name, ctx.Err())
+			return fmt.Errorf("building %s: %w", name, ctx.Err())
 		}
-		return nil, fmt.Errorf("building %s for linux/%s: %w\n%s", name, arch, err, stderr.Bytes())
+		return fmt.Errorf("building %s for linux/%s: %w\n%s", name, arch, err, stderr.Bytes())
 	}
-	return os.ReadFile(out)
+	return nil
 }

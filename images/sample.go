@@ -180,7 +180,8 @@ func addFiles(img v1.Image, files []file) (v1.Image, error) {
 		return nil, err
 	}
 	b := buf.Bytes()
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil })
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil },
+		tarball.WithCompressedCaching) // the digest and the push need the same bytes
 	if err != nil {
 		return nil, err
 	}

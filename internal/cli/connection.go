@@ -305,7 +305,13 @@ func (s *connection) runInTerminal(ctx context.Context, client *session.Client, 
 	defer stop()
 	cmd.Terminal = &session.Terminal{Term: s.term(), Size: size, Modes: s.terminal.Modes(), Sizes: s.terminal.Sizes(sizes)}
 	cmd.Stdin = tty.NewEscapeReader(keyboard, s.escapes(twin))
+	// A full-screen program that was cut off leaves the screen in its modes.
+	screen := tty.NewOutput(cmd.Stdout)
+	cmd.Stdout = screen
 	err = s.terminal.Raw(func() error { return client.Run(ctx, cmd) })
+	if resetErr := screen.Reset(); resetErr != nil {
+		s.log.Info("resetting the screen", "error", resetErr)
+	}
 	if errors.Is(err, tty.ErrDisconnect) {
 		s.ui.Notef("left %s", twin.Name)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -92,7 +91,7 @@ func (a *app) runDemo(ctx context.Context, o *demoOptions) error {
 
 func (o *demoOptions) load(ctx context.Context, a *app) (v1.Image, error) {
 	if o.image == "" {
-		return images.Hello(ctx, runtime.GOARCH, a.version)
+		return images.Hello(ctx, cloudRunArch, a.version)
 	}
 	return (&deployOptions{image: o.image}).load(ctx)
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"os"
 	"strings"
 
 	run "cloud.google.com/go/run/apiv2"
@@ -40,7 +43,8 @@ type deployOptions struct {
 	user    string
 	public  bool
 
-	unchecked bool // do not wait for the container to listen
+	unchecked bool     // do not wait for the container to listen
+	spool     *os.File // the content of a tarball that is a pipe
 }
 
 // newDeployCmd deploys to a running emulator.
@@ -110,7 +114,7 @@ func prefixed(flags []string) []string {
 // load reads the image from where the flags say.
 func (o *deployOptions) load(ctx context.Context) (v1.Image, error) {
 	if o.tarball != "" {
-		img, err := tarball.ImageFromPath(o.tarball, nil)
+		img, err := tarball.Image(func() (io.ReadCloser, error) { return o.openTarball() }, nil)
 		if err != nil {
 			return nil, fmt.Errorf("reading the image in %s: %w", o.tarball, err)
 		}
@@ -125,6 +129,35 @@ func (o *deployOptions) load(ctx context.Context) (v1.Image, error) {
 		return nil, fmt.Errorf("reading the image %s: %w", o.image, err)
 	}
 	return img, nil
+}
+
+// openTarball opens the image's file once more. A pipe can be read only once,
+// so the first time its content is put into a file without a name.
+func (o *deployOptions) openTarball() (io.ReadCloser, error) {
+	if o.spool != nil {
+		return io.NopCloser(io.NewSectionReader(o.spool, 0, math.MaxInt64)), nil
+	}
+	f, err := os.Open(o.tarball)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode().IsRegular() {
+		return f, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	spool, err := os.CreateTemp("", "cloudssh-image-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(spool.Name()); err != nil {
+		return nil, errors.Join(err, spool.Close())
+	}
+	if _, err := io.Copy(spool, f); err != nil {
+		return nil, errors.Join(fmt.Errorf("copying %s: %w", o.tarball, err), spool.Close())
+	}
+	o.spool = spool
+	return o.openTarball()
 }
 
 // emulatorTarget is a running emulator.

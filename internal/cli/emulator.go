@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +24,9 @@ client libraries, at it. Everything it made is removed when it stops.`
 const emulatorExample = `  cloudssh emulator                     # terminal 1
   export RUN_EMULATOR_HOST=...          # terminal 2: what it printed
   cloudssh hello`
+
+// cloudRunArch is the one processor architecture Cloud Run runs.
+const cloudRunArch = "amd64"
 
 // emulatorStopTimeout bounds the removal of containers at the end.
 const emulatorStopTimeout = time.Minute
@@ -129,14 +131,14 @@ func (a *app) withEmulator(ctx context.Context, o *emulatorOptions, f func(conte
 // deploySamples deploys hello and hello-bare.
 func (a *app) deploySamples(ctx context.Context, e *emulator.Server) error {
 	t := emulatorTarget{host: e.Addr, registry: e.RegistryAddr, project: e.Project, region: e.Region}
-	hello, err := images.Hello(ctx, runtime.GOARCH, a.version)
+	hello, err := images.Hello(ctx, cloudRunArch, a.version)
 	if err != nil {
 		return err
 	}
 	if _, err := a.deploy(ctx, t, &deployOptions{name: "hello"}, hello); err != nil {
 		return err
 	}
-	bare, err := images.HelloBare(ctx, runtime.GOARCH, a.version)
+	bare, err := images.HelloBare(ctx, cloudRunArch, a.version)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"cloud.google.com/go/run/apiv2/runpb"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/cloudssh/cloudssh/images"
 	"github.com/cloudssh/cloudssh/internal/emulator"
@@ -161,7 +162,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "demo", "--exec", "true", "--runtime", "runc", "--state-dir", filepath.Join(dir, "s"))
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CACHE_HOME="+sharedState, "GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 255 || !strings.Contains(string(out), "no space left on device") {
 		t.Errorf("%v:\n%s", err, out)
@@ -194,10 +195,17 @@ type phase struct {
 // holds blocks the emulator where a phase asks for it, until released.
 type holds struct {
 	admin, push, ready, dial atomic.Bool
-	release                  chan struct{}
+	release                  atomic.Pointer[chan struct{}]
 }
 
-func (h *holds) wait() { <-h.release }
+// arm makes the next waits last until the returned function is called.
+func (h *holds) arm() (release func()) {
+	ch := make(chan struct{})
+	h.release.Store(&ch)
+	return func() { close(ch) }
+}
+
+func (h *holds) wait() { <-*h.release.Load() }
 
 func (h *holds) faults() emulator.Faults {
 	return emulator.Faults{
@@ -240,19 +248,20 @@ var phases = []phase{
 // comes, leaves no twin, and is what the exit code says.
 func TestSignalInEachPhase(t *testing.T) {
 	for _, p := range phases {
-		for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGHUP: 129, syscall.SIGTERM: 143} {
-			t.Run(p.name+"/"+sig.String(), func(t *testing.T) {
-				h := &holds{release: make(chan struct{})}
-				w := newWorld(t, emulator.Options{Faults: h.faults()})
-				p.hold(h)
+		t.Run(p.name, func(t *testing.T) {
+			h := &holds{}
+			w := newWorld(t, emulator.Options{Faults: h.faults()})
+			p.hold(h)
+			for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGHUP: 129, syscall.SIGTERM: 143} {
+				release := h.arm()
 				c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
 				c.until(p.says)
 				c.signal(sig)
-				close(h.release)
+				release()
 				c.wait().demand(t, code)
 				w.demandOnly(t, "hello")
-			})
-		}
+			}
+		})
 	}
 }
 
@@ -404,4 +413,42 @@ func TestKilledClient(t *testing.T) {
 	w.demandOnly(t, "hello", "hello-ssh")
 	w.cloudssh(t, "cleanup", "--yes").demand(t, 0)
 	w.demandOnly(t, "hello")
+}
+
+// TestDeployFromTarball: a file that docker save wrote, and the same in a pipe.
+func TestDeployFromTarball(t *testing.T) {
+	w := emptyWorld(t, emulator.Options{})
+	img, err := hello()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := name.ParseReference("hello:latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "hello.tar")
+	if err := tarball.WriteToFile(file, ref, img); err != nil {
+		t.Fatal(err)
+	}
+	r := w.cloudssh(t, "emulator", "deploy", "one", "--tarball", file, "--env", "GREETING=a,b")
+	r.demand(t, 0)
+	if !strings.HasPrefix(r.stdout, "http://one-") {
+		t.Errorf("stdout %q", r.stdout)
+	}
+	p := w.start(t, "emulator", "deploy", "two", "--tarball", "/dev/stdin")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.stdin.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.stdin.Close()
+	p.wait().demand(t, 0)
+	r = w.cloudssh(t, "one", "--exec", "echo $GREETING")
+	r.demand(t, 0)
+	if r.stdout != "a,b\n" {
+		t.Errorf("stdout %q", r.stdout)
+	}
+	w.demandOnly(t, "one", "two")
 }

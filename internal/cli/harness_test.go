@@ -35,7 +35,6 @@ import (
 // the sample service in it. At the end of the test nothing may be left of it.
 type world struct {
 	*emulator.Server
-	state  string
 	client *run.ServicesClient
 	env    []string
 }
@@ -60,19 +59,20 @@ func newWorld(t *testing.T, o emulator.Options) *world {
 func emptyWorld(t *testing.T, o emulator.Options) *world {
 	t.Helper()
 	needRuntime(t)
-	o.StateDir = stateDir(t)
+	o.StateDir = sharedState
 	o.Listen, o.RuntimeKind, o.MemoryRegistry = "127.0.0.1:0", "runc", true
 	e, err := emulator.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Server: e, state: o.StateDir}
+	emulators.Add(1)
+	w := &world{Server: e}
 	t.Cleanup(func() {
 		if err := e.Close(context.Background()); err != nil {
 			t.Errorf("stopping the emulator: %v", err)
 		}
-		if left := leftovers(o.StateDir); len(left) > 0 {
-			t.Errorf("mounts left behind: %q", left)
+		if left := stopped(); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
 		}
 	})
 	w.client, err = run.NewServicesClient(t.Context(), option.WithEndpoint(e.Addr), option.WithoutAuthentication(),
@@ -84,14 +84,15 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 	home := t.TempDir()
 	w.env = append(os.Environ(), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "cloudssh"),
 		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm",
-		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE")) // a development build compiles the agent
+		"XDG_CACHE_HOME="+sharedState, // a development build compiles the agent
+		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))
 	for _, line := range e.Exports() {
 		w.env = append(w.env, strings.TrimPrefix(line, "export "))
 	}
 	return w
 }
 
-// stateDir is a short path: a network namespace's name is limited.
+// stateDir is an emulator's state folder for one test alone.
 func stateDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cloudssh-e2e-") //nolint:usetesting // a short path is the point

@@ -19,8 +19,8 @@ func TestDemo(t *testing.T) {
 	home := t.TempDir()
 	w := &world{env: append(os.Environ(),
 		"HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "c"), "TERM=xterm-256color", "NO_COLOR=",
-		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))}
-	m := w.terminal(t, "demo", "--state-dir", stateDir(t))
+		"XDG_CACHE_HOME="+sharedState, "GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))}
+	m := w.terminal(t, "demo", "--state-dir", sharedState)
 	m.shows("a twin of hello")
 	m.shows("# ")
 	for command, shows := range map[string]string{"ls": "README", "echo $K_SERVICE": "hello-ssh", "ps | head -3": "cloudssh-agent"} {

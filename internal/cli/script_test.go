@@ -3,12 +3,14 @@ package cli_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -20,15 +22,41 @@ import (
 // TestMain makes the test binary cloudssh itself, so that the scripts run what
 // users run.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withState{m}, map[string]func(){
 		"cloudssh": func() { os.Exit(cli.Main("test", os.Args[1:])) }, //nolint:forbidigo // this is cloudssh's main
 	})
+}
+
+// sharedState is the state folder of the tests' emulators: an image is
+// unpacked once for all of them. What they leave in it is looked for.
+var sharedState string
+
+// withState makes sharedState for the tests, not for the commands they run.
+type withState struct{ m *testing.M }
+
+func (w withState) Run() int {
+	dir, err := os.MkdirTemp("", "cloudssh-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	sharedState = dir
+	code := w.m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		panic(err)
+	}
+	return code
 }
 
 // TestScripts runs testdata/script: every command, against an emulator whose
 // containers run in runc.
 func TestScripts(t *testing.T) {
 	needRuntime(t)
+	t.Cleanup(func() {
+		close(unclean)
+		for text := range unclean {
+			t.Error(text)
+		}
+	})
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -37,7 +65,6 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"emulator": cmdEmulator,
 			"exits":    cmdExits,
-			"clean":    cmdClean,
 		},
 	})
 }
@@ -55,17 +82,12 @@ func needRuntime(t *testing.T) {
 
 // setup gives a script its own home and a state folder for its emulators.
 func setup(e *testscript.Env) error {
-	state, err := os.MkdirTemp("", "cloudssh-e2e-")
-	if err != nil {
-		return err
-	}
-	e.Defer(func() { _ = os.RemoveAll(state) }) // an emulator that failed to clean up is reported by `clean`
 	for _, kv := range []string{
 		"HOME=" + e.WorkDir,
 		"XDG_CONFIG_HOME=" + filepath.Join(e.WorkDir, ".config"),
-		"XDG_CACHE_HOME=" + filepath.Join(e.WorkDir, ".cache"),
+		"XDG_CACHE_HOME=" + sharedState,
 		"CLOUDSDK_CONFIG=" + filepath.Join(e.WorkDir, ".gcloud"),
-		"STATE=" + state,
+		"STATE=" + sharedState,
 		"GOMODCACHE=" + goEnv("GOMODCACHE"),
 		"GOCACHE=" + goEnv("GOCACHE"),
 		"NO_COLOR=1",
@@ -84,6 +106,10 @@ func goEnv(name string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// unclean holds what the emulators of scripts did at their end: by then a
+// script cannot fail any more.
+var unclean = make(chan string, 100)
+
 // cmdEmulator starts `cloudssh emulator ARGS` and exports what it prints, as a
 // user's shell would. It is stopped, and must have cleaned up, at the end.
 func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
@@ -101,6 +127,7 @@ func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 	stdout, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
+	emulators.Add(1)
 	ts.Setenv("EMULATOR_PID", strconv.Itoa(cmd.Process.Pid))
 	exports := 0
 	lines := bufio.NewScanner(stdout)
@@ -119,11 +146,10 @@ func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
-			ts.Logf("emulator: %v\n%s", err, ts.ReadFile("emulator.log"))
-			ts.Fatalf("the emulator did not stop cleanly")
+			unclean <- fmt.Sprintf("%s: the emulator did not stop cleanly: %v\n%s", ts.Name(), err, ts.ReadFile("emulator.log"))
 		}
-		if left := leftovers(ts.Getenv("STATE")); len(left) > 0 {
-			ts.Fatalf("the emulator left behind: %q", left)
+		if left := stopped(); len(left) > 0 {
+			unclean <- fmt.Sprintf("%s: the emulator left behind: %q", ts.Name(), left)
 		}
 	})
 }
@@ -156,15 +182,24 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdClean demands that no mount or namespace of the script's emulators is left.
-func cmdClean(ts *testscript.TestScript, _ bool, _ []string) {
-	if left := leftovers(ts.Getenv("STATE")); len(left) > 0 {
-		ts.Fatalf("left behind: %q", left)
+// emulators counts those that run in sharedState.
+var emulators atomic.Int32
+
+// stopped notes that an emulator has ended and, when it was the last, returns
+// what they left behind: mounts, the namespaces' among them, and containers.
+func stopped() []string {
+	if emulators.Add(-1) > 0 {
+		return nil
 	}
+	left := mountsBelow(sharedState)
+	run, err := filepath.Glob(filepath.Join(sharedState, "run", "*", "*", "*"))
+	if err != nil {
+		left = append(left, err.Error())
+	}
+	return append(left, run...)
 }
 
-// leftovers are the mounts below dir.
-func leftovers(dir string) []string {
+func mountsBelow(dir string) []string {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return []string{err.Error()}
