@@ -192,7 +192,8 @@ func (r *rig) deployAgain(b *testing.B) time.Duration {
 			project = v
 		}
 	}
-	cmd := exec.Command(r.cloudssh, "emulator", "deploy", "again", "--image", fmt.Sprintf("%s/%s/hello", registry, project))
+	r.deployed++
+	cmd := exec.Command(r.cloudssh, "emulator", "deploy", fmt.Sprintf("again-%d", r.deployed), "--image", fmt.Sprintf("%s/%s/hello", registry, project))
 	cmd.Env = r.env
 	began := time.Now()
 	run(b, cmd)

@@ -18,6 +18,7 @@ type rig struct {
 	cloudssh string
 	env      []string
 	ssh      []string // the ssh command line up to the host
+	deployed int      // services deployed without us
 }
 
 // newRig builds cloudssh and starts the emulator and sshd; all end with b.
@@ -27,8 +28,13 @@ func newRig(b *testing.B) *rig {
 		b.Skip("SKIPPED: needs root to run containers: run `make bench`")
 	}
 	dir := b.TempDir()
-	r := &rig{cloudssh: filepath.Join(dir, "cloudssh")}
-	run(b, exec.Command("go", "build", "-o", r.cloudssh, "github.com/cloudssh/cloudssh/cmd/cloudssh"))
+	// What users run: the program with its agent inside.
+	run(b, exec.Command("make", "-C", "..", "build"))
+	built, err := filepath.Abs(filepath.Join("..", "bin", "cloudssh"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &rig{cloudssh: built}
 	r.env = append(os.Environ(), "CLOUDSSH_CONFIG_DIR="+filepath.Join(dir, "config"), "CLOUDSDK_CONFIG="+filepath.Join(dir, "gcloud"))
 	r.startEmulator(b, dir)
 	r.startSSHD(b, dir)

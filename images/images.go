@@ -124,7 +124,7 @@ func build(ctx context.Context, root, name, arch, version string) (b []byte, err
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 	kept, out := filepath.Join(dir, name+"-"+arch), filepath.Join(work, name)
 	if old, err := os.ReadFile(kept); err == nil {
-		if err := os.WriteFile(out, old, 0o700); err != nil {
+		if err := os.WriteFile(out, old, 0o600); err != nil {
 			return nil, err
 		}
 	}

@@ -51,7 +51,8 @@ func (a *app) cloud(ctx context.Context) (*cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.log.Info("acting", "identity", creds.String(), "project", cfg.Project, "region", cfg.Region)
+	_, done := a.ui.Progress(fmt.Sprintf("using project %s as %s", cfg.Project, creds))
+	done(nil)
 	c := &cloud{config: cfg, creds: creds, emulator: a.env(emulatorHost)}
 	return c, c.open(ctx, a)
 }

@@ -138,9 +138,12 @@ func (u *UI) breakLine() {
 	}
 }
 
-// seconds writes a duration the way a person reads it: 0.3s, 12.0s, 2m05s.
+// seconds writes a duration the way a person reads it: 0.03s, 12.0s, 2m05s.
 func seconds(d time.Duration) string {
-	if d < time.Minute {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%.2fs", d.Seconds())
+	case d < time.Minute:
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	d = d.Round(time.Second)

@@ -68,8 +68,8 @@ func TestPlainProgress(t *testing.T) {
 • one ...
 • two ...
 a note
-• one ... done (0.0s)
-• two ... done (0.0s)
+• one ... done (0.00s)
+• two ... done (0.00s)
 • abandoned ...
 • hello-ssh is ready
 `
@@ -195,7 +195,7 @@ func TestWriteJSON(t *testing.T) {
 
 func TestSeconds(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0.0s", 340 * time.Millisecond: "0.3s", 59940 * time.Millisecond: "59.9s",
+		0: "0.00s", 340 * time.Millisecond: "0.34s", 59940 * time.Millisecond: "59.9s",
 		61 * time.Second: "1m01s", time.Hour: "60m00s",
 	} {
 		if got := seconds(d); got != want {
