@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +68,7 @@ func MainAs(version, name string, args []string) int {
 	a.abandon = signals.abandon
 
 	root := newRootCmd(a)
-	root.Use = name + root.Use[len("cloudssh"):]
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name}
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -101,10 +102,20 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
-		err = withHints(err, cmd.CommandPath()+" --help")
+		err = withHints(err, helpOf(cmd))
 	}
 	a.ui.Error(withoutStatus(err))
 	return code
+}
+
+// helpOf is the command line that shows a command's help. cf answers every
+// --help itself, and so would another host.
+func helpOf(cmd *cobra.Command) string {
+	root := cmd.Root().DisplayName()
+	if !strings.Contains(root, " ") {
+		return cmd.CommandPath() + " --help"
+	}
+	return root + " help" + strings.TrimPrefix(cmd.CommandPath(), root)
 }
 
 // newUI is the user interface that the global flags ask for.

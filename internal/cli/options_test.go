@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
 	"github.com/cloudssh/cloudssh/internal/session"
@@ -159,5 +160,19 @@ func TestShort(t *testing.T) {
 func TestReportsAreNeverNull(t *testing.T) {
 	if got := reports(nil, time.Now()); got == nil || len(got) != 0 {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestHelpUnderAnotherName(t *testing.T) {
+	for name, want := range map[string]string{"cloudssh": "cloudssh list --help", "cf cloudssh": "cf cloudssh help list"} {
+		root := newRootCmd(&app{})
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name}
+		list, _, err := root.Find([]string{"list"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := helpOf(list); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }

@@ -23,12 +23,16 @@ func TestDemo(t *testing.T) {
 	m := w.terminal(t, "demo", "--state-dir", sharedState)
 	m.shows("a twin of hello")
 	m.shows("# ")
-	for command, shows := range map[string]string{"ls": "README", "echo $K_SERVICE": "hello-ssh", "ps | head -3": "cloudssh-agent"} {
-		m.types(command + "\r")
-		m.shows(shows)
+	for _, c := range []struct{ types, shows string }{
+		{"ls", "README"}, {"echo $K_SERVICE", "hello-ssh"}, {"ps | head -2", "cloudssh-agent"},
+		{"cloudssh-app >/dev/null 2>&1 & sleep 1; wget -qO- localhost:8081", "Hello from hello-ssh"},
+	} {
+		m.types(c.types + "\r")
+		m.shows(c.shows)
+		m.sees("a prompt", func(s string) bool { return strings.HasSuffix(strings.TrimSpace(s), "\n/app #") })
 	}
 	m.mu.Lock()
-	picture := drawSVG(m.screen)
+	picture := drawSVG(m.screen, "$ cloudssh demo")
 	m.mu.Unlock()
 	m.types("exit\r")
 	if code := m.wait(); code != 0 {
@@ -41,8 +45,9 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// drawSVG draws what stands on a screen, in its colours.
-func drawSVG(screen vt10x.Terminal) string {
+// drawSVG draws what stands on a screen, in its colours, under the command
+// that led to it.
+func drawSVG(screen vt10x.Terminal, command string) string {
 	const cell, line = 8.4, 18
 	cols, rows := screen.Size()
 	last := 0
@@ -54,12 +59,13 @@ func drawSVG(screen vt10x.Terminal) string {
 		}
 	}
 	var b strings.Builder
-	width, height := int(float64(cols)*cell)+32, (last+1)*line+56
+	width, height := int(float64(cols)*cell)+32, (last+2)*line+56
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="ui-monospace,Menlo,Consolas,monospace" font-size="14">`, width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" rx="8" fill="#1e2127"/>`, width, height)
 	for i, colour := range []string{"#ff5f57", "#febc2e", "#28c840"} {
 		fmt.Fprintf(&b, `<circle cx="%d" cy="18" r="6" fill="%s"/>`, 20+20*i, colour)
 	}
+	fmt.Fprintf(&b, `<text x="16" y="52" fill="#98c379" xml:space="preserve">%s</text>`, html.EscapeString(command))
 	for y := range last + 1 {
 		for x := 0; x < cols; {
 			colour := screen.Cell(x, y).FG
@@ -75,7 +81,7 @@ func drawSVG(screen vt10x.Terminal) string {
 			}
 			if text := strings.TrimRight(run.String(), " "); text != "" {
 				fmt.Fprintf(&b, `<text x="%.1f" y="%d" fill="%s" xml:space="preserve">%s</text>`,
-					16+float64(from)*cell, 52+y*line, colourOf(colour), html.EscapeString(text))
+					16+float64(from)*cell, 52+(y+1)*line, colourOf(colour), html.EscapeString(text))
 			}
 		}
 	}
