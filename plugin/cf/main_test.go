@@ -134,7 +134,7 @@ func TestCommand(t *testing.T) {
 	}{
 		"version":      {[]string{port, "cloudssh", "version"}, 0, "cloudssh v1.2.3", ""},
 		"help":         {[]string{port, "cloudssh", "help"}, 0, "cf cloudssh", ""},
-		"true status":  {[]string{port, "cloudssh", "--no-such-flag"}, 2, "", "hint: cf cloudssh --help"},
+		"true status":  {[]string{port, "cloudssh", "--no-such-flag"}, 2, "", "hint: cf cloudssh help"},
 		"uninstalling": {[]string{port, "CLI-MESSAGE-UNINSTALL"}, 0, "", ""},
 		"by itself":    {nil, 2, "", "cf install-plugin"},
 	}
