@@ -194,8 +194,8 @@ type phase struct {
 
 // holds blocks the emulator where a phase asks for it, until released.
 type holds struct {
-	admin, push, ready, dial atomic.Bool
-	release                  atomic.Pointer[chan struct{}]
+	find, pull, admin, push, ready, dial atomic.Bool
+	release                              atomic.Pointer[chan struct{}]
 }
 
 // arm makes the next waits last until the returned function is called.
@@ -210,10 +210,18 @@ func (h *holds) wait() { <-*h.release.Load() }
 func (h *holds) faults() emulator.Faults {
 	return emulator.Faults{
 		AdminError: func(method, resource string) error {
-			if h.admin.Load() && method == "CreateService" && strings.Contains(resource, "hello-ssh") {
+			finding := h.find.Load() && method == "GetService" && strings.HasSuffix(resource, "/hello")
+			creating := h.admin.Load() && method == "CreateService" && strings.Contains(resource, "hello-ssh")
+			if finding || creating {
 				h.wait()
 			}
 			return nil
+		},
+		DenyPull: func(string) bool {
+			if h.pull.Load() {
+				h.wait()
+			}
+			return false
 		},
 		DenyPush: func(string) bool {
 			if h.push.Load() {
@@ -237,6 +245,8 @@ func (h *holds) faults() emulator.Faults {
 }
 
 var phases = []phase{
+	{"find", "finding hello", func(h *holds) { h.find.Store(true) }},
+	{"pull", "reading image", func(h *holds) { h.pull.Store(true) }},
 	{"push", "adding the agent", func(h *holds) { h.push.Store(true) }},
 	{"create", "creating", func(h *holds) { h.admin.Store(true) }},
 	{"ready", "waiting for Ready", func(h *holds) { h.ready.Store(true) }},

@@ -258,3 +258,19 @@ func TestForcedTerminal(t *testing.T) {
 	r.demand(t, 1)
 	w.demandOnly(t, "hello")
 }
+
+// TestCtrlCInTheLiveView: the key, typed while the steps are drawn, is a
+// signal as ever; a second one is not needed for the twin to go.
+func TestCtrlCInTheLiveView(t *testing.T) {
+	h := &holds{}
+	w := newWorld(t, emulator.Options{Faults: h.faults()})
+	h.ready.Store(true)
+	m := w.terminal(t, "hello")
+	m.shows("waiting for Ready")
+	m.types("\x03")
+	if code := m.wait(); code != 130 {
+		t.Errorf("exit code %d, want 130:\n%s", code, m.screen.String())
+	}
+	m.shows("interrupted")
+	w.demandOnly(t, "hello")
+}
