@@ -111,11 +111,12 @@ func withoutStatus(err error) error {
 // errOutput marks failures to write to our own stdout.
 var errOutput = errors.New("writing the output")
 
-// output marks the errors of writes to our own stdout or stderr.
-type output struct{ *os.File }
+// output marks the errors of writes to our own stdout or stderr. It embeds
+// nothing: os.File's ReadFrom would write past it.
+type output struct{ file *os.File }
 
 func (o output) Write(p []byte) (int, error) {
-	n, err := o.File.Write(p)
+	n, err := o.file.Write(p)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errOutput, err)
 	}

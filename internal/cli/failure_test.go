@@ -462,3 +462,25 @@ func TestDeployFromTarball(t *testing.T) {
 	}
 	w.demandOnly(t, "one", "two")
 }
+
+// TestReaderGone: `cloudssh hello --exec yes | head -1` ends, quietly, and
+// takes the twin with it.
+func TestReaderGone(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	exe, err := exec.LookPath("cloudssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-c", `"$0" hello --quiet --exec yes | head -1; echo "${PIPESTATUS[0]}"`, exe)
+	cmd.Env = w.env
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(out) != "y\n141\n" || stderr.Len() > 0 {
+		t.Errorf("stdout %q, stderr %q", out, stderr.String())
+	}
+	w.demandOnly(t, "hello")
+}
