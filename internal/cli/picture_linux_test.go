@@ -24,7 +24,9 @@ func TestDemo(t *testing.T) {
 	m.shows("a twin of hello")
 	m.shows("# ")
 	for _, c := range []struct{ types, shows string }{
-		{"ls", "README"}, {"echo $K_SERVICE", "hello-ssh"}, {"ps | head -2", "cloudssh-agent"},
+		{"ls", "README"},
+		{"echo $K_SERVICE", "hello-ssh"},
+		{"ps | head -2", "cloudssh-agent"},
 		{"cloudssh-app >/dev/null 2>&1 & sleep 1; wget -qO- localhost:8081", "Hello from hello-ssh"},
 	} {
 		m.types(c.types + "\r")
