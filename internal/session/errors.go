@@ -2,6 +2,9 @@ package session
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -52,46 +55,21 @@ func (e *HostKeyError) Error() string {
 		e.Got, e.Want)
 }
 
-// signalNumber is the number a signal of RFC 4254 section 6.10 has on Linux;
-// 0 for names it does not have.
+// signalNumber is the number that a signal has on Linux (amd64, arm64), where
+// the agent runs: those of RFC 4254 section 6.10, Linux's others, and those
+// without a name, which the agent sends as "34@cloudssh". 0 for any other.
 func signalNumber(s ssh.Signal) int {
-	switch s {
-	case ssh.SIGHUP:
-		return 1
-	case ssh.SIGINT:
-		return 2
-	case ssh.SIGQUIT:
-		return 3
-	case ssh.SIGILL:
-		return 4
-	case "TRAP":
-		return 5
-	case ssh.SIGABRT:
-		return 6
-	case "BUS":
-		return 7
-	case ssh.SIGFPE:
-		return 8
-	case ssh.SIGKILL:
-		return 9
-	case ssh.SIGUSR1:
-		return 10
-	case ssh.SIGSEGV:
-		return 11
-	case ssh.SIGUSR2:
-		return 12
-	case ssh.SIGPIPE:
-		return 13
-	case ssh.SIGALRM:
-		return 14
-	case ssh.SIGTERM:
-		return 15
-	case "XCPU":
-		return 24
-	case "XFSZ":
-		return 25
-	case "SYS":
-		return 31
+	const last = 64 // SIGRTMAX
+	if number, ok := strings.CutSuffix(string(s), "@cloudssh"); ok {
+		if n, err := strconv.Atoi(number); err == nil && n > 0 && n <= last {
+			return n
+		}
+		return 0
 	}
-	return 0
+	names := []ssh.Signal{
+		1: ssh.SIGHUP, ssh.SIGINT, ssh.SIGQUIT, ssh.SIGILL, "TRAP", ssh.SIGABRT, "BUS", ssh.SIGFPE, ssh.SIGKILL,
+		ssh.SIGUSR1, ssh.SIGSEGV, ssh.SIGUSR2, ssh.SIGPIPE, ssh.SIGALRM, ssh.SIGTERM, "STKFLT",
+		24: "XCPU", "XFSZ", "VTALRM", "PROF", 29: "IO", "PWR", "SYS",
+	}
+	return max(0, slices.Index(names, s))
 }

@@ -98,6 +98,10 @@ func TestStatuses(t *testing.T) {
 		{"255", func(r *remote) { r.exit(255) }, &ExitError{Code: 255}},
 		{"killed", signalled("KILL", "out of memory"), &ExitError{Code: 137, Signal: "KILL", Message: "out of memory"}},
 		{"terminated", signalled("TERM", ""), &ExitError{Code: 143, Signal: "TERM"}},
+		{"a signal of Linux alone", signalled("PWR", ""), &ExitError{Code: 158, Signal: "PWR"}},
+		{"a signal without a name", signalled("34@cloudssh", ""), &ExitError{Code: 162, Signal: "34@cloudssh"}},
+		{"a signal out of range", signalled("99@cloudssh", ""), &ExitError{Code: 128, Signal: "99@cloudssh"}},
+		{"no signal's name", signalled("", ""), &ExitError{Code: 128}},
 		{"unknown signal", signalled("LOST@linux", ""), &ExitError{Code: 128, Signal: "LOST@linux"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
