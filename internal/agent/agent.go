@@ -23,8 +23,11 @@ const (
 	maxAuthTries     = 6
 
 	// Cloud Run sends SIGKILL ten seconds after SIGTERM. Within them
-	// processes get hangupGrace to end themselves.
-	hangupGrace = 6 * time.Second
+	// processes get hangupGrace to end themselves; one second is in reserve.
+	hangupGrace = 5 * time.Second
+	// wordGrace is how much of that the reason may take to reach the sessions
+	// before their processes are told.
+	wordGrace = 500 * time.Millisecond
 	// closeGrace is what is left then for last words to cross the network.
 	closeGrace = 2 * time.Second
 )
@@ -258,14 +261,22 @@ func (s *server) sessions() []*session {
 	return all
 }
 
-// broadcast writes a line to every session with a terminal.
-func (s *server) broadcast(text string) {
+// tell writes a line to the sessions that are of a kind. The channel it
+// returns is closed when all of them have it.
+func (s *server) tell(text string, kind func(*session) bool) <-chan struct{} {
+	var telling sync.WaitGroup
 	for _, session := range s.sessions() {
-		if session.interactive() {
+		if kind(session) {
 			// A client that does not read must not hold up the others.
-			go session.say(text)
+			telling.Go(func() { session.say(text) })
 		}
 	}
+	told := make(chan struct{})
+	go func() {
+		telling.Wait()
+		close(told)
+	}()
+	return told
 }
 
 // shutdown ends all sessions and connections.
@@ -273,13 +284,20 @@ func (s *server) shutdown(reason string) {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
-	s.broadcast(reason)
+	kill := time.NewTimer(hangupGrace)
+	defer kill.Stop()
+	// First the words: a session that ends takes none any more. Commands
+	// without a terminal get them too, or nobody would know what ended them.
+	words := time.NewTimer(wordGrace)
+	defer words.Stop()
+	select {
+	case <-s.tell(reason, func(session *session) bool { return session.running() != nil }):
+	case <-words.C:
+	}
 	sessions := s.sessions()
 	for _, session := range sessions {
 		session.terminate()
 	}
-	kill := time.NewTimer(hangupGrace)
-	defer kill.Stop()
 	s.awaitSessions(sessions, kill.C)
 	for _, session := range sessions {
 		session.kill()

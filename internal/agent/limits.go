@@ -87,7 +87,7 @@ func (s *server) warn(now time.Time, pending []time.Duration) ([]time.Duration, 
 		pending, due = pending[1:], true
 	}
 	if due {
-		s.broadcast(leaseWarning(left))
+		s.tell(leaseWarning(left), (*session).interactive)
 	}
 	if len(pending) == 0 {
 		return nil, maxWait

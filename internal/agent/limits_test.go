@@ -253,6 +253,34 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// Without a terminal the reason is told on stderr, apart from the output.
+func TestShutdownOfACommand(t *testing.T) {
+	f := start(t, nil)
+	s := f.session(t)
+	var stderr bytes.Buffer
+	s.Stderr = &stderr
+	stdout, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("echo ready; exec sleep 100"); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, stdout, "ready\n")
+	f.stop()
+	rest, err := io.ReadAll(stdout)
+	if err != nil || len(rest) > 0 {
+		t.Errorf("output %q, %v", rest, err)
+	}
+	var exit *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &exit) || exit.Signal() == "" {
+		t.Errorf("the session ended with %v", err)
+	}
+	if got := stderr.String(); got != "cloudssh: the instance is shutting down\n" {
+		t.Errorf("stderr %q", got)
+	}
+}
+
 // A process that ignores everything is killed, within Cloud Run's ten seconds.
 func TestShutdownKills(t *testing.T) {
 	f := start(t, nil)
