@@ -147,12 +147,14 @@ func (m *making) place(ctx context.Context) (*provision.Twin, error) {
 // started at the same time or ends just now, so it is looked at again whenever it turns out to be other than it was.
 func (m *making) at(ctx context.Context, name string) (*provision.Twin, error) {
 	pause := m.pauses()
+	last := free
 	for range maxTries {
-		state, svc, err := m.look(ctx, name)
+		now, svc, err := m.look(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		switch state {
+		last = now
+		switch now {
 		case taken:
 			return nil, errTaken
 		case useful:
@@ -172,6 +174,9 @@ func (m *making) at(ctx context.Context, name string) (*provision.Twin, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if last == leaving { // the platform takes its time; there are other names
+		return nil, errTaken
 	}
 	return nil, fmt.Errorf("the name %s is neither free nor to be seen", name)
 }

@@ -273,6 +273,16 @@ func TestCreateWaitsForOneThatIsLeaving(t *testing.T) {
 	}
 }
 
+// A deletion that does not come to its end costs the name, not the session.
+func TestCreateBesideOneThatIsLeaving(t *testing.T) {
+	c, b := start(t)
+	first := create(t, c, b)
+	c.services[parent+"app-ssh"].DeleteTime = timestamppb.Now()
+	if twin := create(t, c, b); twin.Joined || twin.Name == first.Name {
+		t.Errorf("%+v", twin)
+	}
+}
+
 // Two at once: the other's twin appears between our look and our call.
 func TestCreateRace(t *testing.T) {
 	c, b := start(t)

@@ -64,10 +64,11 @@ func same(there, meant provision.Twin) bool {
 // errLook: it is not known whether the service is gone.
 var errLook = errors.New("the operation is not known any more")
 
-// again: the etag sent is not the service's any more, or something else goes on with it, or a look is needed.
+// again: the etag sent is not the service's any more, or something else goes on with it, or a look is needed: after a lost
+// connection nobody knows whether the call arrived.
 func again(err error) bool {
 	c := status.Code(err)
-	return c == codes.Aborted || c == codes.FailedPrecondition || errors.Is(err, errLook)
+	return c == codes.Aborted || c == codes.FailedPrecondition || transient(err) || errors.Is(err, errLook)
 }
 
 // deleteService deletes the very service that was read, and waits until it is gone. Its errors are the API's.

@@ -364,6 +364,22 @@ func TestDeletePollFails(t *testing.T) {
 	c.wantNames(t, "app")
 }
 
+// A call whose connection drops is made again, whether or not it arrived.
+func TestDeleteCallFails(t *testing.T) {
+	c, b := start(t)
+	twin := create(t, c, b)
+	c.fault = func(call string) error {
+		if call == "DeleteService app-ssh" && c.count("DeleteService") == 1 {
+			return status.Error(codes.Unavailable, "reset")
+		}
+		return nil
+	}
+	if err := b.Delete(t.Context(), *twin); err != nil {
+		t.Fatal(err)
+	}
+	c.wantNames(t, "app")
+}
+
 func TestDeleteRefusedForEver(t *testing.T) {
 	c, b := start(t)
 	twin := create(t, c, b)
