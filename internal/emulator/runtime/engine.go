@@ -82,7 +82,9 @@ func engineHosts() []string {
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "podman/podman.sock"),
 		"/run/podman/podman.sock",
 	} {
-		//nolint:gosec // the directory that the session names is where its engine is
+		if !filepath.IsAbs(socket) {
+			continue // HOME or XDG_RUNTIME_DIR is not set: what is in the working directory is no engine of ours
+		}
 		if info, err := os.Stat(socket); err == nil && info.Mode()&fs.ModeSocket != 0 {
 			hosts = append(hosts, "unix://"+socket)
 		}
@@ -238,10 +240,19 @@ func reapHosts() error {
 	for _, f := range files {
 		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), hostsPrefix), "-")
 		if ownerDead(host + "/" + pid) {
-			errs = append(errs, os.Remove(f))
+			errs = append(errs, removeHostsFile(f))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// removeHostsFile leaves another user's file, in the directory that all may write to, to that user.
+func removeHostsFile(name string) error {
+	err := os.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 func (e *engine) removeContainer(ctx context.Context, id string) error {

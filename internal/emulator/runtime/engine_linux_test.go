@@ -276,3 +276,27 @@ func TestEngineReap(t *testing.T) {
 		t.Errorf("containers: %+v, %v, want the living sandbox's only", left, err)
 	}
 }
+
+// TestEngineHostsAreNotRelative: what lies in the working directory is no engine of ours.
+func TestEngineHostsAreNotRelative(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "")
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv("HOME", "")
+	t.Chdir(t.TempDir())
+	for _, socket := range []string{"podman/podman.sock", ".docker/run/docker.sock"} {
+		if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		var config net.ListenConfig
+		l, err := config.Listen(t.Context(), "unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	for _, host := range engineHosts() {
+		if !filepath.IsAbs(strings.TrimPrefix(host, "unix://")) {
+			t.Errorf("would try %s", host)
+		}
+	}
+}

@@ -37,8 +37,10 @@ type engineSandbox struct {
 	closed   bool
 	sequence int
 	running  map[string]*engineProcess
-	ids      []string // of all containers, the holder first
-	volumes  map[string]bool
+	// names are those of all containers, the holder first. Each is here before the engine is asked to make
+	// it: when that call is cancelled, nobody tells whether the container exists.
+	names   []string
+	volumes map[string]bool // by name; false when it was asked for, as with names
 }
 
 // An engineNetwork is a way into the network of a sandbox.
@@ -70,6 +72,7 @@ func (s *engineSandbox) open(ctx context.Context) error {
 	if s.engine.local && canEnterNetworks() {
 		mode = "none"
 	}
+	s.names = append(s.names, s.name("network"))
 	created, err := s.engine.client.ContainerCreate(ctx,
 		&container.Config{
 			Image: image, Entrypoint: []string{"/pause"}, Labels: s.engine.labels(),
@@ -81,7 +84,6 @@ func (s *engineSandbox) open(ctx context.Context) error {
 		return err
 	}
 	s.holder = created.ID
-	s.ids = append(s.ids, created.ID)
 	if err := s.engine.client.ContainerStart(ctx, created.ID, container.StartOptions{}); err != nil {
 		return err
 	}
@@ -215,13 +217,13 @@ func (s *engineSandbox) start(ctx context.Context, name string, c Container) (_ 
 		config.Hostname = s.hostname
 		host.Mounts = append(host.Mounts, mount.Mount{Type: mount.TypeBind, Source: s.hostsFile, Target: "/etc/hosts"})
 	}
+	s.mu.Lock()
+	s.names = append(s.names, name)
+	s.mu.Unlock()
 	created, err := s.engine.client.ContainerCreate(ctx, config, host, nil, nil, name)
 	if err != nil {
 		return nil, startFailure(c.Name, err)
 	}
-	s.mu.Lock()
-	s.ids = append(s.ids, created.ID)
-	s.mu.Unlock()
 	p, err := startEngineProcess(ctx, s.engine, created.ID, c)
 	if err != nil {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineCleanup)
@@ -294,6 +296,7 @@ func (s *engineSandbox) createVolume(ctx context.Context, name string, size int6
 	if s.volumes[name] {
 		return nil
 	}
+	s.volumes[name] = false
 	options := "mode=0777"
 	if size > 0 {
 		// In pages, because Podman 4 takes size= for a quota of the file system below.
@@ -321,12 +324,12 @@ func (s *engineSandbox) Close(ctx context.Context) error {
 	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.ids) > 0 { // from the last to the one whose network the others use
-		last := len(s.ids) - 1
-		if err := s.engine.removeContainer(ctx, s.ids[last]); err != nil {
+	for len(s.names) > 0 { // from the last to the one whose network the others use
+		last := len(s.names) - 1
+		if err := s.engine.removeContainer(ctx, s.names[last]); err != nil {
 			return fmt.Errorf("closing sandbox %s: %w", s.id, err)
 		}
-		s.ids = s.ids[:last]
+		s.names = s.names[:last]
 	}
 	for _, p := range s.running {
 		select {
