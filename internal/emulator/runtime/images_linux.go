@@ -168,6 +168,6 @@ func chainIDs(diffIDs []v1.Hash) []string {
 }
 
 func exists(name string) bool {
-	_, err := os.Lstat(name) //nolint:gosec // names are made here, not taken over
+	_, err := os.Lstat(name)
 	return err == nil
 }

@@ -236,13 +236,14 @@ func (r *oci) reapOwner(ctx context.Context, s *ownerState) error {
 }
 
 func (r *oci) reapImages() error {
-	dirs, err := filepath.Glob(filepath.Join(r.stateDir, "images", "*"))
+	images := filepath.Dir(r.images.dir)
+	boots, err := os.ReadDir(images)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, dir := range dirs {
-		if dir != r.images.dir {
+	for _, boot := range boots {
+		if dir := filepath.Join(images, boot.Name()); dir != r.images.dir {
 			errs = append(errs, removeTree(dir))
 		}
 	}

@@ -67,11 +67,16 @@ func (b *bundle) env() []string {
 	return env
 }
 
-// capabilities are Docker's default set. Users other than root have them in the bounding set only.
+// capabilities are Docker's default set. Users other than root have them in the bounding set only. Without control
+// groups nothing keeps a container from using the device nodes that it makes, this machine's disks among them: then
+// it cannot make any.
 func (b *bundle) capabilities() *specs.LinuxCapabilities {
 	set := []string{
 		"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
 		"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+	}
+	if b.cgroups.memory == "" {
+		set = slices.DeleteFunc(set, func(name string) bool { return name == "CAP_MKNOD" })
 	}
 	if b.user.uid != 0 {
 		return &specs.LinuxCapabilities{Bounding: set}

@@ -156,8 +156,8 @@ func (t tool) remove(ctx context.Context, id string) error {
 // knows tells whether there is state of a container: runc and crun have a directory of
 // its name, runsc has files that begin with it.
 func (t tool) knows(id string) bool {
-	found, err := filepath.Glob(filepath.Join(t.root, id+"*"))
-	return err == nil && len(found) > 0
+	entries, err := os.ReadDir(t.root)
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), id) })
 }
 
 // ids lists the containers that the runtime knows.
