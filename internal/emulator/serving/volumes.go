@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"cloud.google.com/go/run/apiv2/runpb"
 
@@ -58,7 +59,7 @@ func (f *Fleet) prepareVolumes(ctx context.Context, p *plan, instanceID string) 
 	mounted := map[string]mountedVolume{}
 	dir := f.files.instance(instanceID)
 	for name, v := range p.volumes {
-		m, err := f.prepareVolume(ctx, p, v, filepath.Join(dir, url.PathEscape(name)))
+		m, err := f.prepareVolume(ctx, p, v, filepath.Join(dir, fileName(name)))
 		if err != nil {
 			return nil, fmt.Errorf("preparing volume %s: %w", name, err)
 		}
@@ -78,16 +79,24 @@ func (f *Fleet) prepareVolume(ctx context.Context, p *plan, v *runpb.Volume, dir
 	case *runpb.Volume_Secret:
 		return f.secretVolume(ctx, kind.Secret, dir)
 	case *runpb.Volume_Gcs:
-		return directoryVolume(filepath.Join(f.files.root, "gcs", url.PathEscape(kind.Gcs.GetBucket())), kind.Gcs.GetReadOnly())
+		return directoryVolume(filepath.Join(f.files.root, "gcs", fileName(kind.Gcs.GetBucket())), kind.Gcs.GetReadOnly())
 	case *runpb.Volume_Nfs:
 		export := kind.Nfs.GetServer() + ":" + path.Clean("/"+kind.Nfs.GetPath())
-		return directoryVolume(filepath.Join(f.files.root, "nfs", url.PathEscape(export)), kind.Nfs.GetReadOnly())
+		return directoryVolume(filepath.Join(f.files.root, "nfs", fileName(export)), kind.Nfs.GetReadOnly())
 	case *runpb.Volume_CloudSqlInstance:
 		m, err := directoryVolume(dir, false)
 		m.fixed = "/cloudsql"
 		return m, err
 	}
 	return mountedVolume{}, errors.New("its kind is not known")
+}
+
+// fileName makes one element of a path of any name, "." and ".." included.
+func fileName(name string) string {
+	if strings.Trim(name, ".") == "" {
+		return strings.ReplaceAll(name, ".", "%2E")
+	}
+	return url.PathEscape(name)
 }
 
 // memoryVolume is a tmpfs that the instance's containers share. Its default size is half of what the containers may
@@ -176,12 +185,26 @@ func (c *container) mounts(volumes map[string]mountedVolume) ([]runtime.Mount, e
 			if m.Kind == runtime.Tmpfs {
 				return nil, fmt.Errorf("container %s mounts sub_path %q of memory volume %s: the emulator cannot do that", c.name, sub, vm.GetName())
 			}
-			m.Source = filepath.Join(m.Source, filepath.FromSlash(path.Clean("/"+sub)))
-			if err := os.MkdirAll(m.Source, 0o777); err != nil { //nolint:gosec // as the volume itself
+			var err error
+			if m.Source, err = subDirectory(m.Source, sub); err != nil {
 				return nil, fmt.Errorf("making sub_path %q of volume %s: %w", sub, vm.GetName(), err)
 			}
 		}
 		mounts = append(mounts, m)
 	}
 	return mounts, nil
+}
+
+// subDirectory makes a directory in a volume. An earlier container may have put a link in its place: one that
+// leads out of the volume is refused, because it would mount a directory of this machine.
+func subDirectory(volume, sub string) (string, error) {
+	root, err := os.OpenRoot(volume)
+	if err != nil {
+		return "", err
+	}
+	name := filepath.FromSlash(cmp.Or(strings.TrimPrefix(path.Clean("/"+sub), "/"), "."))
+	if err := errors.Join(root.MkdirAll(name, 0o777), root.Close()); err != nil {
+		return "", err
+	}
+	return filepath.Join(volume, name), nil
 }

@@ -133,6 +133,29 @@ func TestSubPath(t *testing.T) {
 	}
 }
 
+// TestSubPathStaysInItsVolume: a container that wrote to the volume before must not get a directory of this machine.
+func TestSubPathStaysInItsVolume(t *testing.T) {
+	c := &container{name: "app", spec: &runpb.Container{VolumeMounts: []*runpb.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "a/b"}}}}
+	for _, target := range []string{"/etc", "../../.."} {
+		dir := t.TempDir()
+		if err := os.Symlink(target, filepath.Join(dir, "a")); err != nil {
+			t.Fatal(err)
+		}
+		mounts, err := c.mounts(map[string]mountedVolume{"v": {mount: runtime.Mount{Kind: runtime.Bind, Source: dir}}})
+		if err == nil {
+			t.Errorf("link to %s: mounts %+v", target, mounts)
+		}
+	}
+}
+
+func TestVolumeNamesStayInTheirDirectory(t *testing.T) {
+	for name, want := range map[string]string{"data": "data", "..": "%2E%2E", ".": "%2E", "a/../b": "a%2F..%2Fb", "a.b": "a.b"} {
+		if got := fileName(name); got != want {
+			t.Errorf("%q is in %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestNewRemovesWhatAKilledEmulatorLeft(t *testing.T) {
 	state := t.TempDir()
 	left := filepath.Join(state, "volumes", "instances", "00ab", "secret")
