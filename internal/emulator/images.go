@@ -59,6 +59,9 @@ func (im *images) fetch(ctx context.Context, image string) (pinned string, img v
 		cancel()
 		return "", nil, fmt.Errorf("reading the digest of image %s: %w", image, err)
 	}
+	if !stop() { // an image that cannot read its layers any more must not be kept for others
+		return "", nil, fmt.Errorf("reading image %s: %w", image, ctx.Err())
+	}
 	pinned = ref.Context().Digest(digest.String()).String()
 	im.mu.Lock()
 	defer im.mu.Unlock()

@@ -1,10 +1,18 @@
 package emulator
 
 import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"cloud.google.com/go/run/apiv2/runpb"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // TestPagesSurviveChanges: what is added or removed between two pages neither hides nor repeats the others.
@@ -96,5 +104,37 @@ func TestMerge(t *testing.T) {
 	}
 	if current.GetDescription() != "old" {
 		t.Error("the current service was changed in place")
+	}
+}
+
+// cancelling cancels a context when a manifest has been asked for.
+type cancelling struct{ cancel context.CancelFunc }
+
+func (c cancelling) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if strings.Contains(r.URL.Path, "/manifests/") {
+		c.cancel()
+	}
+	return resp, err
+}
+
+// TestCancelledPullsAreNotKept: the layers of an image can only be read under the context that read its manifest.
+func TestCancelledPullsAreNotKept(t *testing.T) {
+	s := httptest.NewServer(newRegistry("", Faults{}))
+	defer s.Close()
+	ref, err := name.ParseReference(strings.TrimPrefix(s.URL, "http://") + "/demo/web:latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, empty.Image); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	im := newImages(t.Context(), cancelling{cancel})
+	if _, _, err := im.fetch(ctx, ref.String()); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+	if len(im.imported) > 0 {
+		t.Errorf("kept: %v", im.imported)
 	}
 }
