@@ -29,12 +29,6 @@ const (
 	authorization           = "Authorization"
 )
 
-// gcloudClients are the OAuth client ids of gcloud and of its application default credentials. Cloud Run takes users' ID
-// tokens for them at any service, because a user's token cannot be had for another audience.
-func gcloudClients() []string {
-	return []string{"32555940559.apps.googleusercontent.com", "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com"}
-}
-
 // signatureRemoved stands where the signature of a caller's token was, so that a service cannot use it elsewhere.
 const signatureRemoved = "SIGNATURE_REMOVED_BY_GOOGLE"
 
@@ -128,13 +122,13 @@ func (in *ingress) caller(header string, t target) string {
 	if err != nil {
 		return ""
 	}
-	audiences := slices.Concat(t.pb.GetUrls(), t.pb.GetCustomAudiences(), gcloudClients())
+	audiences := slices.Concat(t.pb.GetUrls(), t.pb.GetCustomAudiences())
 	for _, s := range t.pb.GetTrafficStatuses() {
 		if s.GetUri() != "" {
 			audiences = append(audiences, s.GetUri())
 		}
 	}
-	if !slices.Contains(audiences, strings.TrimSuffix(claims.Audience, "/")) {
+	if !identity.UserAudience(claims.Audience) && !slices.Contains(audiences, strings.TrimSuffix(claims.Audience, "/")) {
 		return ""
 	}
 	return claims.Email
