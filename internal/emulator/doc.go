@@ -18,12 +18,14 @@
 //   - Instances have no network but their own loopback interface and the metadata server: no name server, no egress, no
 //     VPC access, no Cloud SQL, no calls from one service to another.
 //   - Nothing counts as internal traffic: a service whose ingress is not INGRESS_TRAFFIC_ALL answers 404 to everybody.
-//   - Requests that come from web pages (Origin, Sec-Fetch-Site) or under a foreign host name are refused by the Admin API.
+//   - Requests that come from web pages (Origin, Sec-Fetch-Site) are refused by the Admin API and the registry, those
+//     under a foreign host name by the metadata server, too.
 //
 // Who may do what:
 //
-//   - Admin API requests without credentials are accepted as the owner's. With an access token of this emulator its
-//     account's roles count; any other token is UNAUTHENTICATED.
+//   - Admin API requests without credentials are accepted as the owner's: whoever can connect, which every user of this
+//     machine can, owns the emulator. With an access token of this emulator its account's roles count; any other token
+//     is UNAUTHENTICATED.
 //   - Any project exists that is named. Its default compute service account is an editor of it. The account whose tokens
 //     the metadata server hands out owns the emulator's own project; Server.Grant gives more roles. There are no
 //     organisations, folders, policies of theirs, conditions or VPC Service Controls.
@@ -64,7 +66,8 @@
 //   - All instances run in the runtime that the emulator was started with: execution_environment chooses no other, and only
 //     sets HOME as the first generation does.
 //   - Under runc and crun there is no user namespace and no virtual machine: root in a container is this machine's root, with
-//     the capabilities that Docker leaves it. Images that are not trusted belong under runsc or in a virtual machine.
+//     the capabilities that Docker leaves it and no seccomp filter. Images that are not trusted belong under runsc or in
+//     a virtual machine.
 //   - What a container writes to its own file system is on this machine's disk: it has no limit and is not counted as memory.
 //   - CPU and memory are limited where this machine lets the runtime make control groups. The number of open files is not
 //     held to 25000.

@@ -119,26 +119,26 @@ func (s *Server) drain(ctx context.Context) error {
 	}
 }
 
-// front is the main listener's handler: ingress by Host, then gRPC, then REST and the rest.
+// front is the main listener's handler: ingress by Host, else gRPC, else REST and the rest.
 func (s *Server) front(a *admin, o Options) http.Handler {
 	in := &ingress{store: s.store, fleet: a.fleet, issuer: s.issuer, faults: o.Faults, logger: o.Logger}
 	rpc := grpc.NewServer(grpc.UnaryInterceptor(a.intercept))
 	a.register(rpc)
 	s.onClose(func(context.Context) error { rpc.Stop(); return nil })
-	api := s.api(a)
-	anyHost := !loopback(hostname(o.Listen))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := hostname(r.Host)
-		switch {
-		case strings.HasSuffix(host, ingressDomain):
-			in.ServeHTTP(w, r)
-		case !anyHost && !ownHost(host):
-			http.Error(w, "host "+strconv.Quote(host)+" is not served here", http.StatusMisdirectedRequest)
-		case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):
+	rest := s.api(a)
+	api := underOwnHost(s.Addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
 			rpc.ServeHTTP(w, r)
-		default:
-			api.ServeHTTP(w, r)
+			return
 		}
+		rest.ServeHTTP(w, r)
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(hostname(r.Host), ingressDomain) {
+			in.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
 	})
 }
 
@@ -165,8 +165,8 @@ func (s *Server) api(a *admin) http.Handler {
 	return mux
 }
 
-// notFromPages keeps out web pages of other origins: the API takes requests without credentials, and what it starts runs
-// on the developer's machine.
+// notFromPages keeps out web pages of other origins: API and registry take requests without credentials, and what they
+// get to run runs on the developer's machine.
 func notFromPages(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")
@@ -178,11 +178,25 @@ func notFromPages(h http.Handler) http.Handler {
 	})
 }
 
-// ownHost tells whether a Host header can be meant for this server: an address, the local host, or the API's own name. A
-// name that an attacker's DNS has point here cannot.
+// underOwnHost keeps out requests under a name that an attacker's DNS has point here: to a browser they are of the
+// attacker's own origin. An address that is not a loopback one may have any name.
+func underOwnHost(address string, h http.Handler) http.Handler {
+	if !loopback(hostname(address)) {
+		return h
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host := hostname(r.Host); !ownHost(host) {
+			http.Error(w, "host "+strconv.Quote(host)+" is not served here", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// ownHost tells whether a Host header can be meant for this server: an address, the local host, or a name of Google's.
 func ownHost(host string) bool {
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || host == "localhost" || strings.HasSuffix(host, ".googleapis.com")
+	return err == nil || host == "localhost" || host == "metadata.google.internal" || strings.HasSuffix(host, ".googleapis.com")
 }
 
 func loopback(host string) bool {

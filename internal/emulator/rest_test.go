@@ -3,6 +3,7 @@ package emulator_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -153,6 +154,38 @@ func TestPagesCannotReachTheAPI(t *testing.T) {
 	}
 	if code, _ := do(t, s, "GET", path, "", "Host", "run.googleapis.com"); code != http.StatusOK {
 		t.Errorf("the API's own name: %d", code)
+	}
+}
+
+// TestPagesCannotReachTheOtherListeners: what is pushed to the registry runs here, and tokens are the owner's.
+func TestPagesCannotReachTheOtherListeners(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	for name, test := range map[string]struct {
+		address, method, path string
+		headers               http.Header
+		host                  string
+		want                  int
+	}{
+		"push from a page":   {s.RegistryAddr, "POST", "/v2/demo/web/blobs/uploads/", http.Header{"Origin": {"https://evil.example"}}, "", 403},
+		"push by rebinding":  {s.RegistryAddr, "POST", "/v2/demo/web/blobs/uploads/", nil, "evil.example:8087", 421},
+		"push":               {s.RegistryAddr, "POST", "/v2/demo/web/blobs/uploads/", nil, "localhost:8087", 202},
+		"token by rebinding": {s.MetadataAddr, "GET", "/computeMetadata/v1/project/project-id", http.Header{"Metadata-Flavor": {"Google"}}, "evil.example:8086", 421},
+		"metadata":           {s.MetadataAddr, "GET", "/computeMetadata/v1/project/project-id", http.Header{"Metadata-Flavor": {"Google"}}, "metadata.google.internal", 200},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), test.method, "http://"+test.address+test.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(req.Header, test.headers)
+		req.Host = test.host
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil || resp.StatusCode != test.want {
+			t.Errorf("%s: %s, %v; want %d", name, resp.Status, err, test.want)
+		}
 	}
 }
 

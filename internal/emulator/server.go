@@ -114,8 +114,8 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		}
 	}
 	s.serve(listeners.api, s.front(a, o), o.Logger)
-	s.serve(listeners.metadata, s.clientMetadata(o), o.Logger)
-	s.serve(listeners.registry, newRegistry(blobs, o.Faults), o.Logger)
+	s.serve(listeners.metadata, underOwnHost(s.MetadataAddr, s.clientMetadata(o)), o.Logger)
+	s.serve(listeners.registry, underOwnHost(s.RegistryAddr, notFromPages(newRegistry(blobs, o.Faults))), o.Logger)
 	return nil
 }
 
