@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ func (f *finder) target() string {
 // base finds the credentials before impersonation.
 func (f *finder) base(ctx context.Context) (*Credentials, error) {
 	if f.emulator() != "" {
-		if f.o.Env("GCE_METADATA_HOST") == "" {
+		if host := f.o.Env("GCE_METADATA_HOST"); host == "" || googles(host) {
 			return &Credentials{Kind: KindAnonymous}, nil
 		}
 		return f.metadata(ctx)
@@ -77,6 +78,21 @@ func (f *finder) base(ctx context.Context) (*Credentials, error) {
 		}
 	}
 	return nil, &Error{Err: ErrNoCredentials, hints: f.loginHints()}
+}
+
+// googles reports whether a metadata server is the real one, which some images
+// and build services put into GCE_METADATA_HOST. Its name and addresses are
+// those of https://cloud.google.com/compute/docs/metadata/overview.
+func googles(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	switch strings.ToLower(strings.Trim(name, "[].")) {
+	case "169.254.169.254", "fd20:ce::254", "metadata", "metadata.google.internal":
+		return true
+	}
+	return false
 }
 
 func (f *finder) loginHints() []string {

@@ -463,6 +463,12 @@ func TestEmulator(t *testing.T) {
 	if access != "" || id != "" || err != nil || err2 != nil {
 		t.Errorf("anonymous tokens: %q %v, %q %v", access, err, id, err2)
 	}
+	for _, host := range []string{"169.254.169.254", "169.254.169.254:80", "metadata.google.internal", "[fd20:ce::254]:80"} {
+		w.env["GCE_METADATA_HOST"] = host
+		if c, err = w.find(Flags{}); err != nil || c.Kind != KindAnonymous {
+			t.Errorf("%s was asked: %v, %v", host, c, err)
+		}
+	}
 	w.env["GCE_METADATA_HOST"] = w.Listener.Addr().String()
 	if c, err = w.find(Flags{}); err != nil || c.Kind != KindMetadata {
 		t.Fatalf("got %v, %v", c, err)

@@ -18,28 +18,28 @@ import (
 // gcloud uses gcloud's own login through `gcloud config config-helper`, made
 // for kubectl and the like.
 func (f *finder) gcloud(ctx context.Context) (*Credentials, error) {
-	h := &helper{path: lookGcloud(f.o.Env), account: f.cfg.Account, now: time.Now}
+	g := &command{path: lookGcloud(f.o.Env), account: f.cfg.Account, now: time.Now}
 	if f.cfg.Source(Account) == "--account" {
-		h.flags = append(h.flags, "--account="+f.cfg.Account)
+		g.flags = append(g.flags, "--account="+f.cfg.Account)
 	}
 	if f.cfg.Source(configuration) == "--configuration" {
-		h.flags = append(h.flags, "--configuration="+f.cfg.Configuration)
+		g.flags = append(g.flags, "--configuration="+f.cfg.Configuration)
 	}
-	out, err := h.get(ctx)
+	out, err := g.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if account := out.Configuration.Properties.Core.Account; account != "" {
-		h.account = account
+		g.account = account
 	}
-	h.make = func(audience string) (auth.TokenProvider, error) {
-		return cached(provider(func(ctx context.Context) (*auth.Token, error) { return h.print(ctx, audience) })), nil
+	g.make = func(audience string) (auth.TokenProvider, error) {
+		return cached(provider(func(ctx context.Context) (*auth.Token, error) { return g.print(ctx, audience) })), nil
 	}
-	return &Credentials{Kind: KindGcloud, Account: h.account, src: h}, nil
+	return &Credentials{Kind: KindGcloud, Account: g.account, src: g}, nil
 }
 
-// helper asks the gcloud command for tokens.
-type helper struct {
+// command asks the gcloud command for tokens.
+type command struct {
 	path    string
 	flags   []string
 	account string
@@ -47,11 +47,11 @@ type helper struct {
 	byAudience
 
 	mu   sync.Mutex
-	last *helperOutput
+	last *login
 }
 
-// helperOutput is the part of config-helper's output that we use.
-type helperOutput struct {
+// login is the part of config-helper's output that we use.
+type login struct {
 	Configuration struct {
 		Properties struct {
 			Core struct {
@@ -67,7 +67,7 @@ type helperOutput struct {
 }
 
 // expiry is when the first of the tokens expires.
-func (o *helperOutput) expiry() time.Time {
+func (o *login) expiry() time.Time {
 	t := o.Credential.TokenExpiry
 	if exp := claimsOf(o.Credential.IDToken).Expires; exp != 0 && time.Unix(exp, 0).Before(t) {
 		return time.Unix(exp, 0)
@@ -76,31 +76,31 @@ func (o *helperOutput) expiry() time.Time {
 }
 
 // get returns tokens that are valid for a while.
-func (h *helper) get(ctx context.Context) (*helperOutput, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.last != nil && h.now().Add(expireEarly).Before(h.last.expiry()) {
-		return h.last, nil
+func (g *command) get(ctx context.Context) (*login, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last != nil && g.now().Add(expireEarly).Before(g.last.expiry()) {
+		return g.last, nil
 	}
 	// A token lives for an hour; ten minutes are left after a cached one.
-	b, err := h.run(ctx, "config", "config-helper", "--format=json", "--min-expiry=10m")
+	b, err := g.run(ctx, "config", "config-helper", "--format=json", "--min-expiry=10m")
 	if err != nil {
 		return nil, err
 	}
-	out := new(helperOutput)
+	out := new(login)
 	if err := json.Unmarshal(b, out); err != nil {
 		return nil, errors.New("reading gcloud's credentials: config-helper printed no JSON of the expected form")
 	}
 	if out.Credential.AccessToken == "" {
 		return nil, errors.New("gcloud has no access token for the active account")
 	}
-	h.last = out
+	g.last = out
 	return out, nil
 }
 
 // run runs gcloud. Its standard output holds tokens and goes into no message.
-func (h *helper) run(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, h.path, append(args, h.flags...)...)
+func (g *command) run(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, g.path, append(args, g.flags...)...)
 	// We impersonate ourselves, from the user's own tokens.
 	cmd.Env = append(os.Environ(), "CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT=")
 	cmd.WaitDelay = time.Second // for children that keep the pipes open
@@ -112,8 +112,8 @@ func (h *helper) run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, context.Cause(ctx)
 	case err != nil:
 		err = fmt.Errorf("asking gcloud for credentials: %w%s", err, complaint(stderr.String()))
-		login := strings.TrimSpace("gcloud auth login " + h.account)
-		return nil, &Error{Err: err, hints: []string{login, "cloudssh demo (works without an account)"}}
+		again := strings.TrimSpace("gcloud auth login " + g.account)
+		return nil, &Error{Err: err, hints: []string{again, "cloudssh demo (works without an account)"}}
 	}
 	return stdout.Bytes(), nil
 }
@@ -132,8 +132,8 @@ func complaint(stderr string) string {
 	return ""
 }
 
-func (h *helper) access(ctx context.Context) (*auth.Token, error) {
-	out, err := h.get(ctx)
+func (g *command) access(ctx context.Context) (*auth.Token, error) {
+	out, err := g.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -142,26 +142,26 @@ func (h *helper) access(ctx context.Context) (*auth.Token, error) {
 
 // id returns the user's ID token, which has no audience of ours, or for a
 // service account that gcloud is logged in to, one with it.
-func (h *helper) id(ctx context.Context, audience string) (*auth.Token, error) {
-	if isServiceAccount(h.account) {
-		return h.byAudience.id(ctx, audience)
+func (g *command) id(ctx context.Context, audience string) (*auth.Token, error) {
+	if isServiceAccount(g.account) {
+		return g.byAudience.id(ctx, audience)
 	}
-	out, err := h.get(ctx)
+	out, err := g.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if out.Credential.IDToken == "" {
 		return nil, &Error{
-			Err:   fmt.Errorf("gcloud has no ID token for %s", h.account),
-			hints: []string{"gcloud auth login " + h.account, "--impersonate-service-account"},
+			Err:   fmt.Errorf("gcloud has no ID token for %s", g.account),
+			hints: []string{"gcloud auth login " + g.account, "--impersonate-service-account"},
 		}
 	}
 	return &auth.Token{Value: out.Credential.IDToken, Expiry: out.expiry()}, nil
 }
 
 // print asks for a service account's ID token.
-func (h *helper) print(ctx context.Context, audience string) (*auth.Token, error) {
-	b, err := h.run(ctx, "auth", "print-identity-token", "--audiences="+audience)
+func (g *command) print(ctx context.Context, audience string) (*auth.Token, error) {
+	b, err := g.run(ctx, "auth", "print-identity-token", "--audiences="+audience)
 	if err != nil {
 		return nil, err
 	}
