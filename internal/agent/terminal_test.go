@@ -89,6 +89,41 @@ func TestInterruptAndControl(t *testing.T) {
 	}
 }
 
+// Ctrl-Z stops the foreground job and gives the terminal back to the shell.
+func TestJobControl(t *testing.T) {
+	f := start(t, nil)
+	s := f.session(t)
+	if err := s.RequestPty("xterm", 24, 80, map[uint8]uint32{ssh.ECHO: 0}); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	types := func(text string) { io.WriteString(stdin, text) }
+	// Written so that the echo of the command is none of what it prints.
+	types("sh -c 'trap \"echo ba\"\"ck\" CONT; echo beg\"\"an; while :; do sleep 0.02; done'\n")
+	readUntil(t, stdout, "began")
+	types("\x1a")
+	readUntil(t, stdout, "Stopped")
+	types("fg\n")
+	readUntil(t, stdout, "back")
+	types("\x03")
+	types("echo status $?\n")
+	readUntil(t, stdout, "status 130")
+	types("exit 5\n")
+	if got := exitStatusOf(t, s.Wait()); got != 5 {
+		t.Errorf("status %d, want 5", got)
+	}
+}
+
 // The end of input cannot close a terminal, so it is typed.
 func TestEndOfInputOnTerminal(t *testing.T) {
 	f := start(t, nil)
