@@ -56,6 +56,7 @@ func (a *app) runCleanup(ctx context.Context, o *cleanupOptions) error {
 		return (!o.allOwners && !t.Mine) || (o.expired && !t.Expired(now))
 	})
 	if !o.dryRun {
+		o.yes = o.yes || a.global.quiet || c.config.DisablePrompts
 		if err := a.confirmCleanup(ctx, o, twins, now); err != nil {
 			return err
 		}
@@ -73,7 +74,7 @@ func (a *app) runCleanup(ctx context.Context, o *cleanupOptions) error {
 // confirmCleanup asks before what may still be in use is deleted.
 func (a *app) confirmCleanup(ctx context.Context, o *cleanupOptions, twins []provision.Twin, now time.Time) error {
 	live := slices.DeleteFunc(slices.Clone(twins), func(t provision.Twin) bool { return t.Expired(now) })
-	if len(live) == 0 || o.yes || a.global.quiet {
+	if len(live) == 0 || o.yes {
 		return nil
 	}
 	if !a.ui.Interactive() {

@@ -163,16 +163,26 @@ func (a *app) pickService(ctx context.Context, c *cloud, o *connectOptions) erro
 	if !a.ui.Interactive() {
 		return withHints(usagef("no service named, and no terminal to pick one from"), "cloudssh SERVICE", "cloudssh demo")
 	}
-	var items []ui.Item[provision.Service]
+	var (
+		items  []ui.Item[provision.Service]
+		failed error
+	)
 	for s, err := range c.backend.Services(ctx) {
 		if err != nil {
-			return err
+			failed = joined(failed, err)
+			continue
 		}
 		detail := s.Region
 		if !s.Ready {
 			detail += ", not ready"
 		}
 		items = append(items, ui.Item[provision.Service]{Value: s, Title: s.Name, Detail: detail})
+	}
+	if failed != nil && len(items) == 0 {
+		return failed
+	}
+	if failed != nil {
+		a.ui.Warnf("the list is incomplete: %v", failed)
 	}
 	if len(items) == 0 {
 		return withHints(fmt.Errorf("project %s has no Cloud Run services", c.config.Project), "gcloud run services list --project "+c.config.Project, "cloudssh demo")

@@ -56,6 +56,9 @@ func (s *connection) request() provision.Request {
 func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin bool, err error) {
 	client, err := s.dial(ctx, twin)
 	if err != nil {
+		if s.options.keep {
+			s.noteKept(twin)
+		}
 		return !twin.Joined, err
 	}
 	defer client.Close() //nolint:errcheck // the session is over, and its result known
@@ -64,10 +67,28 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 		return false, fmt.Errorf("%w: %w", provision.ErrTwinGone, err)
 	}
 	if twin.Keep || s.options.keep {
-		s.ui.Notef("%s stays until %s; delete it with: %s", twin.Name, twin.Expires.Format(time.DateTime), twin.Commands()[0])
+		s.noteKept(twin)
 		return false, err
 	}
 	return s.leave(ctx, client, twin), err
+}
+
+// leaveAgain asks over a connection of its own, when ours has broken.
+func (s *connection) leaveAgain(ctx context.Context, twin *provision.Twin) (others int, err error) {
+	conn, err := transport.Dial(ctx, s.endpoint(twin))
+	if err != nil {
+		return 0, err
+	}
+	client, err := s.handshake(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close() //nolint:errcheck // it has only asked
+	return client.Leave(ctx)
+}
+
+func (s *connection) noteKept(twin *provision.Twin) {
+	s.ui.Notef("%s stays until %s; delete it with: %s", twin.Name, twin.Expires.Format(time.DateTime), twin.Commands()[0])
 }
 
 // shutOut reports whether our command did not start because the last of the
@@ -99,6 +120,10 @@ func (s *connection) leave(ctx context.Context, client *session.Client, twin *pr
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	others, err := client.Leave(ctx)
+	if err != nil {
+		s.log.Info("leaving", "error", err)
+		others, err = s.leaveAgain(ctx, twin)
+	}
 	switch {
 	case err != nil:
 		s.log.Info("asking the agent who else is there", "error", err)
@@ -120,16 +145,22 @@ func (s *connection) dial(ctx context.Context, twin *provision.Twin) (client *se
 	if err != nil {
 		return nil, s.explain(err, twin)
 	}
-	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(conn.Peer().HostKey))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading the agent's host key: %w", err), conn.Close())
-	}
-	s.log.Info("connected", "twin", twin.Name, "instance", conn.Peer().Instance, "host key", ssh.FingerprintSHA256(hostKey))
-	client, err = session.New(ctx, conn, session.Config{Signer: s.key, HostKey: hostKey, User: "cloudssh"})
+	s.log.Info("connected", "twin", twin.Name, "instance", conn.Peer().Instance, "host key", conn.Peer().HostKey)
+	client, err = s.handshake(ctx, conn)
 	if err != nil {
 		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
 	}
 	return client, nil
+}
+
+// handshake runs SSH over a connection, with the host key that came over TLS.
+// It owns conn.
+func (s *connection) handshake(ctx context.Context, conn *transport.Conn) (*session.Client, error) {
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(conn.Peer().HostKey))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the agent's host key: %w", err), conn.Close())
+	}
+	return session.New(ctx, conn, session.Config{Signer: s.key, HostKey: hostKey, User: "cloudssh"})
 }
 
 // header is the front door's: an ID token for the twin, in the header that
@@ -137,7 +168,7 @@ func (s *connection) dial(ctx context.Context, twin *provision.Twin) (client *se
 func (s *connection) header(ctx context.Context, audience string) (http.Header, error) {
 	token, err := s.cloud.creds.IDToken(ctx, audience)
 	if err != nil {
-		return nil, fmt.Errorf("getting an ID token for %s: %w", audience, err)
+		return nil, &tokenError{err}
 	}
 	h := http.Header{"User-Agent": {"cloudssh/" + s.version}}
 	if token != "" {
@@ -145,6 +176,12 @@ func (s *connection) header(ctx context.Context, audience string) (http.Header, 
 	}
 	return h, nil
 }
+
+// tokenError says that our credentials give no ID token: trying again makes
+// no other.
+type tokenError struct{ error }
+
+func (e *tokenError) Unwrap() error { return e.error }
 
 // dialPatiently dials until the front door lets us in, the failure is one
 // that time cannot mend, or patience ends.
@@ -201,8 +238,11 @@ func passing(err error) bool {
 		}
 		return false
 	}
-	var version *transport.VersionError
-	return !errors.As(err, &version)
+	var (
+		version *transport.VersionError
+		token   *tokenError
+	)
+	return !errors.As(err, &version) && !errors.As(err, &token)
 }
 
 // explain adds to a failed dial what the user can do about it.

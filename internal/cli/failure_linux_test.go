@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,7 +75,7 @@ func TestImageGone(t *testing.T) {
 	if err := remote.Delete(ref.Context().Digest(d.Digest.String())); err != nil {
 		t.Fatal(err)
 	}
-	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "image", w.RegistryAddr)
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "is gone from its registry", w.RegistryAddr)
 	w.demandOnly(t, "hello")
 }
 
@@ -95,7 +98,7 @@ func TestNeverReady(t *testing.T) {
 			return nil
 		},
 	}})
-	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "the platform had a bad day", "/emulator/v1/logs/")
+	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "the platform had a bad day", "/emulator/v1/logs/", "agent started")
 	w.demandOnly(t, "hello")
 }
 
@@ -481,6 +484,55 @@ func TestReaderGone(t *testing.T) {
 	}
 	if string(out) != "y\n141\n" || stderr.Len() > 0 {
 		t.Errorf("stdout %q, stderr %q", out, stderr.String())
+	}
+	w.demandOnly(t, "hello")
+}
+
+// TestTerminalGoneTwice: the kernel and the shell both send SIGHUP when a window
+// is closed, and the clean-up goes on all the same.
+func TestTerminalGoneTwice(t *testing.T) {
+	release := make(chan struct{})
+	deleting := make(chan struct{}, 8)
+	w := newWorld(t, emulator.Options{Faults: emulator.Faults{AdminError: func(method, _ string) error {
+		if method == "DeleteService" {
+			deleting <- struct{}{}
+			<-release
+		}
+		return nil
+	}}})
+	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
+	c.until("in the session")
+	c.signal(syscall.SIGHUP)
+	<-deleting
+	c.signal(syscall.SIGHUP)
+	c.signal(syscall.SIGHUP)
+	close(release)
+	c.wait().demand(t, 129)
+	w.demandOnly(t, "hello")
+}
+
+// TestNoIDToken: credentials that give no ID token are told at once, not after
+// the patience for a fresh URL.
+func TestNoIDToken(t *testing.T) {
+	w := newWorld(t, emulator.Options{})
+	target, err := url.Parse("http://" + w.MetadataAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	metadata := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/identity") {
+			http.Error(rw, "no ID tokens today", http.StatusForbidden)
+			return
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	defer metadata.Close()
+	w.env = append(w.env, "GCE_METADATA_HOST="+strings.TrimPrefix(metadata.URL, "http://"))
+	r := w.cloudssh(t, "hello", "--exec", "true")
+	r.demand(t, 255, "ID token", "no ID tokens today")
+	if n := strings.Count(r.stderr, "no ID tokens today"); n > 2 { // the failed step and the error
+		t.Errorf("tried %d times:\n%s", n, r.stderr)
 	}
 	w.demandOnly(t, "hello")
 }

@@ -20,8 +20,9 @@ type signals struct {
 // cancels, with a *signalError as its cause.
 func watchSignals(ctx context.Context, terminal *tty.Terminal) (context.Context, signals) {
 	// A reader that went away (`cloudssh hello --exec ... | head -1`) must reach
-	// us as an error of the write, else nobody would delete the twin.
-	signal.Ignore(syscall.SIGPIPE)
+	// us as an error of the write, else nobody would delete the twin. Caught, not
+	// ignored: what we start (gcloud) would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	abandon := make(chan struct{})
@@ -29,20 +30,20 @@ func watchSignals(ctx context.Context, terminal *tty.Terminal) (context.Context,
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
-		for n := 0; n < 2; {
+		for first := true; ; first = false {
 			select {
 			case <-done:
 				return
 			case s := <-caught:
-				if n == 0 {
+				switch {
+				case first:
 					cancel(&signalError{s.(syscall.Signal)})
-				} else {
+				case s == syscall.SIGHUP:
+					// The kernel and the shell both send it when a window is
+					// closed: that is nobody's impatience.
+				default:
 					close(abandon)
-				}
-				// A terminal that is gone sends SIGHUP more than once, and
-				// that is nobody's impatience.
-				if s != syscall.SIGHUP || n == 0 {
-					n++
+					return
 				}
 			}
 		}

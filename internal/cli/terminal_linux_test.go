@@ -184,6 +184,12 @@ func TestTerminal(t *testing.T) {
 	m.types("echo back $((6 * 7))\r")
 	m.shows("back 42")
 
+	// What is not ASCII arrives as it is.
+	m.types("echo ca''ts; cat\r")
+	m.sees("the command's own line", func(s string) bool { return regexp.MustCompile(`(?m)^cats\s*$`).MatchString(s) })
+	m.types("grüße →\r\x04")
+	m.sees("the line twice", func(s string) bool { return strings.Count(s, "grüße →") >= 2 })
+
 	// A full-screen program redraws when the terminal changes.
 	m.types("vi /app/README\r")
 	m.sees("vi's screen", func(s string) bool { return strings.Contains(s, "The sample service") && strings.Contains(s, "~") })

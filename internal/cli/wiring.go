@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,10 +45,13 @@ func (a *app) cloud(ctx context.Context) (*cloud, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Project == "" {
-		return nil, withHints(fmt.Errorf("no project set"), "cloudssh --project PROJECT ...", "gcloud config set project PROJECT", "cloudssh demo")
-	}
 	creds, err := gcloud.Find(ctx, cfg, gcloud.Options{Env: a.env, Logger: a.log})
+	if cfg.Project == "" && err == nil {
+		cfg.Project = creds.Project // the metadata server and key files name one
+	}
+	if cfg.Project == "" {
+		return nil, withHints(errors.New("no project set"), "cloudssh --project PROJECT ...", "gcloud config set project PROJECT", "cloudssh demo")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +76,8 @@ func (c *cloud) open(ctx context.Context, a *app) error {
 	}
 	if c.emulator != "" {
 		c.emulatorOptions(&o)
-	} else {
-		c.googleOptions(&o)
+	} else if err := c.googleOptions(&o); err != nil {
+		return err
 	}
 	backend, err := cloudrun.New(ctx, o)
 	if err != nil {
@@ -92,19 +96,38 @@ func (c *cloud) useRegion(ctx context.Context, a *app, region string) error {
 	return joined(c.backend.Close(), c.open(ctx, a))
 }
 
-func (c *cloud) googleOptions(o *cloudrun.Options) {
+func (c *cloud) googleOptions(o *cloudrun.Options) error {
 	ts := c.creds.TokenSource()
 	o.ClientOptions = []option.ClientOption{option.WithTokenSource(ts)}
+	var base http.RoundTripper
 	if q := c.creds.QuotaProject; q != "" {
 		o.ClientOptions = append(o.ClientOptions, option.WithQuotaProject(q))
+		base = quotaTransport(q)
 	}
-	o.REST = &http.Client{Transport: &oauth2.Transport{Source: ts}, Timeout: time.Minute}
+	o.REST = &http.Client{Transport: &oauth2.Transport{Source: ts, Base: base}, Timeout: time.Minute}
 	o.RESTURL = "https://run.googleapis.com"
 	if e := c.config.RunEndpoint; e != "" {
-		o.RESTURL = strings.TrimSuffix(e, "/")
-		host := strings.TrimPrefix(o.RESTURL, "https://")
-		o.ClientOptions = append(o.ClientOptions, option.WithEndpoint(host+":443"))
+		host, ok := strings.CutPrefix(strings.TrimSuffix(e, "/"), "https://")
+		if !ok || host == "" || strings.Contains(host, "/") {
+			return withHints(fmt.Errorf("the endpoint %s (api_endpoint_overrides/run) is not https://HOST/, and a token would go there", e),
+				"gcloud config unset api_endpoint_overrides/run", "export RUN_EMULATOR_HOST=HOST:PORT # for an emulator")
+		}
+		o.RESTURL = "https://" + host
+		if !strings.Contains(host, ":") {
+			host += ":443"
+		}
+		o.ClientOptions = append(o.ClientOptions, option.WithEndpoint(host))
 	}
+	return nil
+}
+
+// quotaTransport bills requests to a project, as gRPC's option does.
+type quotaTransport string
+
+func (q quotaTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Goog-User-Project", string(q))
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // emulatorOptions talks plain text to a local process, with the tokens that
