@@ -129,6 +129,10 @@ func (s *connection) leave(ctx context.Context, client *session.Client, twin *pr
 		s.log.Info("asking the agent who else is there", "error", err)
 		// Nobody can say whether others are there: whoever made the twin
 		// deletes it, so that it cannot be left behind.
+		if twin.Joined {
+			s.ui.Warnf("the agent does not say whether others are in %s", twin.Name)
+			s.noteKept(twin)
+		}
 		return !twin.Joined
 	case others > 0:
 		s.ui.Notef("%s stays: %d more session(s) in it", twin.Name, others)
