@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -63,7 +64,7 @@ func (a *app) runCleanup(ctx context.Context, o *cleanupOptions) error {
 	}
 	results, failed := a.deleteTwins(ctx, c, twins, o.dryRun)
 	if a.json() {
-		return joined(failed, ui.WriteJSON(output{a.out}, results))
+		return errors.Join(failed, ui.WriteJSON(output{a.out}, results))
 	}
 	if len(twins) == 0 {
 		a.ui.Notef("nothing to clean up in project %s", c.config.Project)
@@ -115,7 +116,7 @@ func (a *app) deleteTwins(ctx context.Context, c *cloud, twins []provision.Twin,
 		r.Deleted = &deleted
 		if err != nil {
 			r.Error = err.Error()
-			failed = joined(failed, withHints(fmt.Errorf("deleting %s: %w", t.Name, err), t.Commands()[1:]...))
+			failed = errors.Join(failed, withHints(fmt.Errorf("deleting %s: %w", t.Name, err), t.Commands()[1:]...))
 		}
 		results = append(results, r)
 	}

@@ -169,7 +169,7 @@ func (a *app) pickService(ctx context.Context, c *cloud, o *connectOptions) erro
 	)
 	for s, err := range c.backend.Services(ctx) {
 		if err != nil {
-			failed = joined(failed, err)
+			failed = errors.Join(failed, err)
 			continue
 		}
 		detail := s.Region

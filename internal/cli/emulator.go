@@ -122,9 +122,9 @@ func (a *app) withEmulator(ctx context.Context, o *emulatorOptions, f func(conte
 		if err != nil {
 			err = fmt.Errorf("stopping the emulator: %w", err)
 		}
-		return joined(failed, err)
+		return errors.Join(failed, err)
 	case <-a.abandon:
-		return joined(failed, withHints(errors.New("left without stopping the emulator's containers"), "cloudssh emulator # its next start removes them"))
+		return errors.Join(failed, withHints(errors.New("left without stopping the emulator's containers"), "cloudssh emulator # its next start removes them"))
 	}
 }
 

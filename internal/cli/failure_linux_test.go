@@ -278,24 +278,32 @@ func TestSignalInEachPhase(t *testing.T) {
 	}
 }
 
-// TestSecondInterruptLeavesAtOnce and prints what deletes the twin.
-func TestSecondInterruptLeavesAtOnce(t *testing.T) {
-	release := make(chan struct{})
+// interruptedWhileDeleting is a session that a signal has ended, held where the
+// platform is asked to delete its twin until release is called.
+func interruptedWhileDeleting(t *testing.T, s syscall.Signal) (w *world, c *proc, release func()) {
+	t.Helper()
+	held := make(chan struct{})
 	deleting := make(chan struct{}, 8)
-	w := newWorld(t, emulator.Options{Faults: emulator.Faults{AdminError: func(method, _ string) error {
+	w = newWorld(t, emulator.Options{Faults: emulator.Faults{AdminError: func(method, _ string) error {
 		if method == "DeleteService" {
 			deleting <- struct{}{}
-			<-release
+			<-held
 		}
 		return nil
 	}}})
-	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
+	c = w.start(t, "hello", "--exec", "echo in the session >&2; cat")
 	c.until("in the session")
-	c.signal(syscall.SIGINT)
+	c.signal(s)
 	<-deleting
+	return w, c, func() { close(held) }
+}
+
+// TestSecondInterruptLeavesAtOnce and prints what deletes the twin.
+func TestSecondInterruptLeavesAtOnce(t *testing.T) {
+	w, c, release := interruptedWhileDeleting(t, syscall.SIGINT)
 	c.signal(syscall.SIGINT)
 	c.wait().demand(t, 130, "cloudssh cleanup --project "+w.Project, "gcloud run services delete hello-ssh --region "+w.Region)
-	close(release)
+	release()
 }
 
 // TestDeleteFails: the twin that is left is named, with the command.
@@ -491,22 +499,10 @@ func TestReaderGone(t *testing.T) {
 // TestTerminalGoneTwice: the kernel and the shell both send SIGHUP when a window
 // is closed, and the clean-up goes on all the same.
 func TestTerminalGoneTwice(t *testing.T) {
-	release := make(chan struct{})
-	deleting := make(chan struct{}, 8)
-	w := newWorld(t, emulator.Options{Faults: emulator.Faults{AdminError: func(method, _ string) error {
-		if method == "DeleteService" {
-			deleting <- struct{}{}
-			<-release
-		}
-		return nil
-	}}})
-	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
-	c.until("in the session")
-	c.signal(syscall.SIGHUP)
-	<-deleting
+	w, c, release := interruptedWhileDeleting(t, syscall.SIGHUP)
 	c.signal(syscall.SIGHUP)
 	c.signal(syscall.SIGHUP)
-	close(release)
+	release()
 	c.wait().demand(t, 129)
 	w.demandOnly(t, "hello")
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -51,7 +52,7 @@ func (a *app) twins(ctx context.Context, c *cloud) ([]provision.Twin, error) {
 	)
 	for t, err := range c.backend.Twins(ctx) {
 		if err != nil {
-			failed = joined(failed, err)
+			failed = errors.Join(failed, err)
 			continue
 		}
 		if c.config.Source("run/region") == "--region" && t.Region != c.config.Region {

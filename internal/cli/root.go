@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -102,18 +101,6 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// newVersionCmd prints the version.
-func newVersionCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.printVersion()
-		},
-	}
-}
-
 // remoteCommand is what the user asked to have run in the twin.
 type remoteCommand struct {
 	shell string
@@ -147,6 +134,3 @@ func errTooMany(cmd *cobra.Command, args []string) error {
 	return withHints(usagef("unexpected argument %q after the service %q", args[1], args[0]),
 		fmt.Sprintf("to run a command: %s %s -- %s", cmd.CommandPath(), args[0], strings.Join(args[1:], " ")))
 }
-
-// errors.Join with a nil list stays nil; this keeps call sites short.
-func joined(errs ...error) error { return errors.Join(errs...) }

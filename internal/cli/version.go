@@ -4,8 +4,22 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/spf13/cobra"
+
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
+
+// newVersionCmd prints the version.
+func newVersionCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.printVersion()
+		},
+	}
+}
 
 func (a *app) printVersion() error {
 	if a.json() {

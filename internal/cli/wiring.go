@@ -93,7 +93,7 @@ func (c *cloud) useRegion(ctx context.Context, a *app, region string) error {
 		return nil
 	}
 	c.config.Region = region
-	return joined(c.backend.Close(), c.open(ctx, a))
+	return errors.Join(c.backend.Close(), c.open(ctx, a))
 }
 
 func (c *cloud) googleOptions(o *cloudrun.Options) error {
