@@ -25,13 +25,14 @@ const module = "github.com/cloudssh/cloudssh/"
 // itself out on both sides.
 var imports = map[string][]string{
 	"internal/gcloud":             {},
+	"internal/screen":             {},
 	"internal/inject":             {},
 	"internal/provision":          {},
 	"internal/transport":          {},
 	"internal/tty":                {},
 	"internal/ui":                 {"internal/ui/noquery"},
 	"internal/ui/noquery":         {},
-	"internal/agent":              {},
+	"internal/agent":              {"internal/screen"},
 	"images":                      {},
 	"images/hello":                {},
 	"internal/session":            {"internal/tty"},
