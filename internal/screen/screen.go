@@ -8,6 +8,6 @@ import "github.com/charmbracelet/x/vt"
 
 type Screen struct{ e *vt.Emulator }
 
-func New(cols, rows int) *Screen { return &Screen{vt.NewEmulator(cols, rows)} }
+func New(cols, rows int) *Screen              { return &Screen{vt.NewEmulator(cols, rows)} }
 func (s *Screen) Write(p []byte) (int, error) { return s.e.Write(p) }
-func (s *Screen) Redraw() []byte { return []byte(s.e.Render()) }
+func (s *Screen) Redraw() []byte              { return []byte(s.e.Render()) }
