@@ -44,6 +44,10 @@ type Request struct {
 	Reason string
 	// CPU ("2", "500m") and Memory ("1Gi") replace the service's limits; ServiceAccount its identity.
 	CPU, Memory, ServiceAccount string
+	// MinInstances is how many instances the platform keeps when no request is open: 0, or 1 so that a session without a
+	// connection outlives the 15 minutes after which Cloud Run may stop an idle instance. With 1 the twin costs its rate
+	// until it is deleted; see Rate.
+	MinInstances int
 	// SetEnv adds to and replaces the service's environment.
 	SetEnv map[string]string
 	// Now is the clock; nil means time.Now.
@@ -77,6 +81,8 @@ type Twin struct {
 	URLs []string
 	// UID tells this twin from a later one of the same name. It may be empty in a listing.
 	UID string
+	// Shape is what the twin takes of the platform, and so what it costs.
+	Shape Shape
 	Lease
 	Created time.Time
 	// Ready: the platform says that the twin serves. Mine: the account that asks owns it. Joined: it was there
@@ -103,6 +109,10 @@ type Backend interface {
 	// Delete removes a twin and returns when it is gone; one that is not there is no error. A later twin of the same
 	// name (another UID) and a service that is no twin stay.
 	Delete(ctx context.Context, t Twin) error
+	// Renew makes the lease of a twin end later, without touching what runs: no instance is replaced. An end that is not
+	// later than the twin's is no change and no error. ErrTwinGone when the twin is not there any more, or on its way out;
+	// a later twin of the same name and a service that is no twin stay as they are, and are errors.
+	Renew(ctx context.Context, t Twin, expires time.Time) error
 	// Twins lists all twins of the project, other people's included. Errors as for Services.
 	Twins(ctx context.Context) iter.Seq2[Twin, error]
 }

@@ -112,7 +112,7 @@ func (b *Backend) twinOf(svc *runpb.Service) (t provision.Twin, ok bool) {
 	source, lease, ok := provision.ParseLease(svc.GetLabels(), svc.GetAnnotations())
 	return provision.Twin{
 		Name: lastSegment(svc.GetName()), Source: source, Project: b.Project, Region: regionOf(svc.GetName()),
-		URL: svc.GetUri(), URLs: svc.GetUrls(), UID: svc.GetUid(), Lease: lease,
+		URL: svc.GetUri(), URLs: svc.GetUrls(), UID: svc.GetUid(), Shape: shapeOf(svc), Lease: lease,
 		Created: svc.GetCreateTime().AsTime(), Ready: ready(svc), Mine: b.mine(lease),
 	}, ok
 }

@@ -158,6 +158,12 @@ type agentConfig struct {
 	Service        string   `json:"service"`
 	Twin           string   `json:"twin"`
 	Reason         string   `json:"reason,omitempty"`
+	// Owner is the account whose other machines may enter with keys of their own.
+	Owner          string `json:"owner,omitempty"`
+	RequestTimeout int64  `json:"request_timeout"` // seconds
+	// Resource is the twin's full name on the platform, which the agent deletes at the end of the lease.
+	Resource     string `json:"resource"`
+	MinInstances int    `json:"min_instances,omitempty"`
 }
 
 type agentApp struct {
@@ -183,6 +189,11 @@ func (d deriver) agentConfig(port int32) (string, error) {
 		Service: d.source,
 		Twin:    d.spec.Name,
 		Reason:  d.spec.Lease.Reason,
+
+		Owner:          d.spec.Lease.Account,
+		RequestTimeout: int64(connectionLife.Seconds()),
+		Resource:       fmt.Sprintf("projects/%s/locations/%s/services/%s", d.spec.Project, d.spec.Region, d.spec.Name),
+		MinInstances:   d.spec.MinInstances,
 	})
 	if err != nil {
 		return "", fmt.Errorf("writing the agent's configuration: %w", err)

@@ -47,6 +47,9 @@ type making struct {
 // Create implements provision.Backend.
 func (b *Backend) Create(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Twin, error) {
 	m := &making{Backend: b, req: req, progress: p}
+	if req.MinInstances < 0 || req.MinInstances > 1 {
+		return nil, fmt.Errorf("a twin keeps 0 or 1 instances, not %d", req.MinInstances)
+	}
 	key, err := fingerprint(req.Owner.PublicKey)
 	if err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func (m *making) fingerprint(key string) string {
 		}
 	}
 	word(m.target.revision.GetName(), m.target.revision.GetUid(), key, m.req.Version)
-	word(m.req.CPU, m.req.Memory, m.req.ServiceAccount)
+	word(m.req.CPU, m.req.Memory, m.req.ServiceAccount, fmt.Sprint(m.req.MinInstances))
 	for _, n := range slices.Sorted(maps.Keys(m.images.pinned)) {
 		word(fmt.Sprint(n), m.images.pinned[n])
 	}
@@ -244,6 +247,7 @@ func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error
 		App: inject.AppOf(m.images.config, main.GetCommand(), main.GetArgs(), main.GetWorkingDir()),
 		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
 		CPU: m.req.CPU, Memory: m.req.Memory, ServiceAccount: m.req.ServiceAccount, SetEnv: m.req.SetEnv,
+		MinInstances: m.req.MinInstances,
 	})
 	for _, c := range changed {
 		m.Logger.DebugContext(ctx, "the twin differs", "field", c.Field, "decision", c.Decision, "reason", c.Reason)

@@ -42,7 +42,9 @@ type Spec struct {
 	// CPU, Memory and ServiceAccount replace the service's when not empty.
 	CPU, Memory, ServiceAccount string
 	SetEnv                      map[string]string
-	Version                     string
+	// MinInstances is how many instances are kept when no request is open.
+	MinInstances int
+	Version      string
 }
 
 // Derive makes a twin's spec from a service, one of its revisions and a Spec, and says where it differs from the service.
@@ -62,7 +64,7 @@ func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Servi
 	twin.Client, twin.ClientVersion = client, spec.Version
 	twin.Ingress = runpb.IngressTraffic_INGRESS_TRAFFIC_ALL
 	twin.Scaling = &runpb.ServiceScaling{
-		ScalingMode: runpb.ServiceScaling_AUTOMATIC, MinInstanceCount: 0, MaxInstanceCount: 1,
+		ScalingMode: runpb.ServiceScaling_AUTOMATIC, MinInstanceCount: int32(spec.MinInstances), MaxInstanceCount: 1, //nolint:gosec // 0 or 1
 	}
 	twin.InvokerIamDisabled, twin.DefaultUriDisabled, twin.IapEnabled = false, false, false
 	template.Labels = withLabels(rev.GetLabels(), lease)

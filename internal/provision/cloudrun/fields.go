@@ -77,7 +77,7 @@ func serviceRules() map[string]rule {
 		"binary_authorization":  {Copied, "an organisation's policy may require it"},
 		"template":              {Changed, "made from the revision that runs"},
 		"traffic":               {Dropped, "it names revisions of the service; without it all goes to the newest"},
-		"scaling":               {Changed, "automatic, none to one instance"},
+		"scaling":               {Changed, "automatic, none to one instance, or one always when asked for"},
 		"invoker_iam_disabled":  {Changed, "false: a twin is never public"},
 		"default_uri_disabled":  {Changed, "false: the way in is the run.app address"},
 		"iap_enabled":           {Changed, "false: IAP would come before IAM, with an audience and a policy of its own"},

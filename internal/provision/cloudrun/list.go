@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,13 @@ type knService struct {
 		CreationTimestamp time.Time         `json:"creationTimestamp"`
 		DeletionTimestamp *time.Time        `json:"deletionTimestamp"`
 	} `json:"metadata"`
+	Spec struct {
+		Template struct {
+			Spec struct {
+				Containers []knContainer `json:"containers"`
+			} `json:"spec"`
+		} `json:"template"`
+	} `json:"spec"`
 	Status struct {
 		URL        string `json:"url"`
 		Conditions []struct {
@@ -37,6 +45,27 @@ type knService struct {
 			Status string `json:"status"`
 		} `json:"conditions"`
 	} `json:"status"`
+}
+
+type knContainer struct {
+	Resources struct {
+		Limits map[string]string `json:"limits"`
+	} `json:"resources"`
+}
+
+// minScale is the annotation of the service-level minimum of instances in v1 (v2 has a field).
+const minScale = "run.googleapis.com/minScale"
+
+// shape is shapeOf for v1.
+func (s knService) shape() provision.Shape {
+	var shape provision.Shape
+	for _, c := range s.Spec.Template.Spec.Containers {
+		addLimits(&shape, c.Resources.Limits)
+	}
+	if n, err := strconv.Atoi(s.Metadata.Annotations[minScale]); err == nil {
+		shape.MinInstances = n
+	}
+	return shape
 }
 
 // region is a system label in v1 (v2 has it in the name).
@@ -135,7 +164,7 @@ func (b *Backend) Twins(ctx context.Context) iter.Seq2[provision.Twin, error] {
 			}
 			t := provision.Twin{
 				Name: s.Metadata.Name, Source: source, Project: b.Project, Region: s.region(), URL: s.Status.URL,
-				URLs: []string{s.Status.URL}, Lease: lease, Created: s.Metadata.CreationTimestamp,
+				URLs: []string{s.Status.URL}, Shape: s.shape(), Lease: lease, Created: s.Metadata.CreationTimestamp,
 				Ready: s.ready(), Mine: b.mine(lease),
 			}
 			if !yield(t, nil) {

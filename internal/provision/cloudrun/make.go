@@ -26,7 +26,7 @@ func (m *making) make(ctx context.Context, name string) (*provision.Twin, error)
 		return nil, err
 	}
 	t := provision.Twin{
-		Name: name, Source: m.target.name(), Project: m.Project, Region: m.target.region, Lease: m.lease, Mine: true,
+		Name: name, Source: m.target.name(), Project: m.Project, Region: m.target.region, Shape: shapeOf(spec), Lease: m.lease, Mine: true,
 	}
 	var op *run.CreateServiceOperation
 	err = m.step("creating "+name, func(func(string)) (err error) {

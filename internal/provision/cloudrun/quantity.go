@@ -4,7 +4,36 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"cloud.google.com/go/run/apiv2/runpb"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
 )
+
+// shapeOf is what a service's instances take. A container without limits counts with the platform's defaults, one CPU and
+// 512 MiB.
+func shapeOf(svc *runpb.Service) provision.Shape {
+	var s provision.Shape
+	for _, c := range svc.GetTemplate().GetContainers() {
+		addLimits(&s, c.GetResources().GetLimits())
+	}
+	s.MinInstances = int(max(svc.GetScaling().GetMinInstanceCount(), svc.GetTemplate().GetScaling().GetMinInstanceCount()))
+	return s
+}
+
+// addLimits adds a container's limits to a shape.
+func addLimits(s *provision.Shape, limits map[string]string) {
+	cpu, ok := milliCPU(limits["cpu"])
+	if !ok {
+		cpu = 1000
+	}
+	memory, ok := bytesOf(limits["memory"])
+	if !ok {
+		memory = 512 << 20
+	}
+	s.CPU += float64(cpu) / 1000
+	s.Memory += float64(memory) / (1 << 30)
+}
 
 // milliCPU reads "1", "0.5" or "500m" as thousandths of a CPU.
 func milliCPU(s string) (int64, bool) {
