@@ -2,14 +2,18 @@ package transport
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -25,6 +29,15 @@ type ListenerConfig struct {
 	// Backlog bounds the streams that wait for Accept; more are answered 503.
 	// 0 means 16.
 	Backlog int
+	// RequestTimeout is when the platform cuts a request; 0 means that nobody
+	// knows. Clients move over to a new one before.
+	RequestTimeout time.Duration
+	// Keep is how long a stream is kept without a wire. 0 means 24 hours.
+	Keep time.Duration
+	// MaxStreams bounds the streams there are at once. 0 means 1000.
+	MaxStreams int
+	// Logger gets what happens on the wires, at debug level. Nil discards it.
+	Logger *slog.Logger
 }
 
 // A Listener makes a net.Listener out of HTTP requests: as an http.Handler it
@@ -88,6 +101,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 func (l *Listener) Close() error {
 	l.closing.Do(func() { close(l.done) })
 	return nil
+}
+
+// Shutdown ends Accept, refuses every later stream, tells the clients that the
+// instance stops, and waits until what was written to the streams has been
+// acknowledged or ctx ends.
+func (l *Listener) Shutdown(ctx context.Context) error {
+	return errors.Join(l.Close(), context.Cause(ctx))
 }
 
 // Addr names the instance: the listener has no address of its own.

@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
+	"time"
 )
 
 // The paths an agent answers. Neither ends in "z": Cloud Run reserves some
@@ -37,6 +39,13 @@ type Endpoint struct {
 	// HTTP/1.1, proxies from the environment, and localhost and *.localhost
 	// always on the loopback interface.
 	Client *http.Client
+	// Wire is what to connect with.
+	Wire Wire
+	// Observe is told when the connection's state changes: one call at a time,
+	// in order. It must not block. May be nil.
+	Observe func(State)
+	// Logger gets what happens on the wires, at debug level. Nil discards it.
+	Logger *slog.Logger
 }
 
 // Peer is what an agent says of itself in the answer to the upgrade, over TLS.
@@ -44,6 +53,11 @@ type Peer struct {
 	Version  string // build version, equal to the client's
 	Instance string // id of the instance, hex
 	HostKey  string // SSH host key in authorized_keys form
+	// RequestTimeout is when the platform cuts a request, 0 if the agent does
+	// not know.
+	RequestTimeout time.Duration
+	// Keep is how long the agent keeps a stream without a wire.
+	Keep time.Duration
 }
 
 // Status is the body of the answer at StatusPath.
