@@ -53,6 +53,7 @@ var imports = map[string][]string{
 	"cmd/cloudssh-agent": {"internal/agent", "internal/transport"},
 	"plugin/cf":          {"internal/cli"},
 	"bench":              {},
+	"bench/wan":          {},
 }
 
 // forbidden lists what a program must not link, and why.
