@@ -18,7 +18,7 @@ import (
 
 const (
 	handshakeTimeout = 30 * time.Second
-	maxConnections   = 64
+	maxConnections   = 1024
 	maxSessions      = 64 // per connection
 	maxAuthTries     = 6
 
@@ -28,8 +28,14 @@ const (
 	// wordGrace is how much of that the reason may take to reach the sessions
 	// before their processes are told.
 	wordGrace = 500 * time.Millisecond
-	// closeGrace is what is left then for last words to cross the network.
-	closeGrace = 2 * time.Second
+	// killGrace is how long processes may take to end when they are killed.
+	killGrace = time.Second
+	// flushGrace is what is left then for last words and exit statuses to cross
+	// the network, closeGrace for connections to end.
+	flushGrace = 2 * time.Second
+	closeGrace = time.Second
+	// deleteGrace bounds the attempt to delete the twin, which goes on beside all that.
+	deleteGrace = 9 * time.Second
 )
 
 // Config is what Serve needs.
@@ -42,6 +48,25 @@ type Config struct {
 	// LastLeft is called when the last connection announced that it leaves:
 	// the twin is about to be deleted and should take no more. May be nil.
 	LastLeft func()
+	// Connected is called with the number of connections when it has changed, one
+	// call at a time: what they may take of memory depends on it. May be nil.
+	Connected func(n int)
+
+	self *selfDeleter // for tests; nil means what Settings and Environ say
+}
+
+// A Conn is what Serve makes use of when an accepted connection has it:
+// resumable streams do.
+type Conn interface {
+	net.Conn
+	// Principal is the e-mail address of the caller, which somebody before us
+	// has verified; "" if there is none.
+	Principal() string
+	// Detached says since when nothing has carried the stream, if so: then its
+	// client has lost its network, sleeps, or is dead.
+	Detached() (since time.Time, ok bool)
+	// Abort ends the stream at once.
+	Abort() error
 }
 
 // A server is one run of Serve.
@@ -51,6 +76,11 @@ type server struct {
 	env      []string // of sessions, before what the client adds
 	log      *slog.Logger
 	lastLeft func()
+	connNum  func(n int)
+	self     *selfDeleter
+	ssh      *ssh.ServerConfig
+	keys     map[string]bool // authorized keys, in wire form
+	shells   *shellRegistry
 	started  time.Time
 	children *children
 	changed  chan struct{} // tells the limits that connections came or went
@@ -63,38 +93,69 @@ type server struct {
 	stopping  bool
 	reached   bool // there was a connection
 	idleSince time.Time
+	lease     time.Time // its end; zero: none
 }
 
 // Serve accepts SSH connections on l until ctx ends or a limit of the settings
 // is reached, and then ends all sessions within ten seconds: their processes
-// get SIGHUP and SIGTERM, and then SIGKILL. It closes l. The error is that of
-// Accept; the end of ctx and the limits are no errors.
+// get SIGHUP and SIGTERM, and then SIGKILL. When the lease has ended it tries
+// to delete the twin, too. If l has a method Shutdown(context.Context) error it
+// gets two seconds of that to deliver what sessions wrote last. Serve closes l.
+// The error is that of Accept; the end of ctx and the limits are no errors.
 func Serve(ctx context.Context, l net.Listener, cfg Config) error {
-	s, config, err := newServer(cfg)
+	s, err := newServer(cfg)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	defer s.children.close()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer context.AfterFunc(ctx, func() { l.Close() })() //nolint:errcheck // ends Accept, whatever it says
 	s.running.Go(func() { s.watchLimits(ctx, stop) })
-	err = s.accept(ctx, l, config)
-	stop(err)
+	accepting := make(chan error, 1)
+	go func() { accepting <- s.accept(l) }()
+	select {
+	case err = <-accepting:
+		stop(err)
+		err = fmt.Errorf("accepting connections: %w", err)
+	case <-ctx.Done():
+	}
 	reason := "the instance is shutting down"
 	var limit *limitError
 	if errors.As(context.Cause(ctx), &limit) {
 		reason = limit.reason
 	}
 	s.log.Info("agent stops", "reason", reason)
-	s.shutdown(reason)
-	if err != nil {
-		return fmt.Errorf("accepting connections: %w", err)
-	}
-	return nil
+	deleted := s.deleteSelf(limit)
+	s.shutdown(reason, l)
+	l.Close() //nolint:errcheck // it ends Accept, and nothing else is left of it
+	<-deleted
+	return err
 }
 
-func newServer(cfg Config) (*server, *ssh.ServerConfig, error) {
+// deleteSelf has the platform delete the twin when its lease has ended, and
+// when it would start the next instance as soon as this one has ended. The
+// channel it returns is closed when the answer is known.
+func (s *server) deleteSelf(limit *limitError) <-chan struct{} {
+	done := make(chan struct{})
+	if limit == nil || s.self == nil || !limit.lease && s.settings.MinInstances == 0 {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		// SIGTERM, which the deletion itself brings about, must not end it.
+		ctx, cancel := context.WithTimeout(context.Background(), deleteGrace)
+		defer cancel()
+		if err := s.self.delete(ctx); err != nil {
+			s.log.Warn("the agent could not delete its twin", "resource", s.settings.Resource, "reason", err.Error())
+			return
+		}
+		s.log.Info("the agent deleted its twin", "resource", s.settings.Resource)
+	}()
+	return done
+}
+
+func newServer(cfg Config) (*server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -102,7 +163,11 @@ func newServer(cfg Config) (*server, *ssh.ServerConfig, error) {
 		cfg.Environ = os.Environ()
 	}
 	if cfg.HostKey == nil {
-		return nil, nil, errors.New("the agent has no host key")
+		return nil, errors.New("the agent has no host key")
+	}
+	keys, err := cfg.Settings.keys()
+	if err != nil {
+		return nil, err
 	}
 	s := &server{
 		settings: cfg.Settings,
@@ -110,27 +175,30 @@ func newServer(cfg Config) (*server, *ssh.ServerConfig, error) {
 		env:      sessionEnv(cfg.Environ),
 		log:      cfg.Logger,
 		lastLeft: cfg.LastLeft,
+		connNum:  cfg.Connected,
+		self:     cfg.self,
+		keys:     keys,
 		started:  time.Now(),
 		children: newChildren(),
 		changed:  make(chan struct{}, 1),
 		conns:    make(map[*connection]bool),
+		lease:    cfg.Settings.expires(),
 	}
-	config, err := s.sshConfig(cfg.HostKey)
-	if err != nil {
-		s.children.close()
-		return nil, nil, err
+	if s.self == nil {
+		s.self = newSelfDeleter(cfg.Settings, cfg.Environ)
 	}
-	return s, config, nil
+	if s.connNum == nil {
+		s.connNum = func(int) {}
+	}
+	s.shells = newShellRegistry(s.expires, s.notify)
+	s.ssh = s.sshConfig(cfg.HostKey)
+	return s, nil
 }
 
-// sshConfig allows public keys and modern algorithms only. aes128-gcm comes
-// first because it is twice as fast as chacha20-poly1305 where the CPU has AES,
-// which Cloud Run's have.
-func (s *server) sshConfig(hostKey ssh.Signer) (*ssh.ServerConfig, error) {
-	keys, err := s.settings.keys()
-	if err != nil {
-		return nil, err
-	}
+// sshConfig allows modern algorithms only. aes128-gcm comes first because it is
+// twice as fast as chacha20-poly1305 where the CPU has AES, which Cloud Run's
+// have. Who may log in is added for each connection.
+func (s *server) sshConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 	config := &ssh.ServerConfig{
 		Config: ssh.Config{
 			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519},
@@ -139,12 +207,6 @@ func (s *server) sshConfig(hostKey ssh.Signer) (*ssh.ServerConfig, error) {
 		},
 		MaxAuthTries:  maxAuthTries,
 		ServerVersion: "SSH-2.0-cloudssh_" + versionToken(s.version),
-		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if !keys[string(key.Marshal())] {
-				return nil, errors.New("unknown public key")
-			}
-			return &ssh.Permissions{Extensions: map[string]string{"key": ssh.FingerprintSHA256(key)}}, nil
-		},
 		BannerCallback: func(ssh.ConnMetadata) string {
 			if s.isRefusing() {
 				return "cloudssh: this twin is about to be deleted\r\n"
@@ -153,7 +215,7 @@ func (s *server) sshConfig(hostKey ssh.Signer) (*ssh.ServerConfig, error) {
 		},
 	}
 	config.AddHostKey(hostKey)
-	return config, nil
+	return config
 }
 
 // versionToken is a version as RFC 4253 §4.2 allows it in the banner: no
@@ -171,26 +233,19 @@ func versionToken(version string) string {
 	return string(token[:min(len(token), 100)])
 }
 
-// accept takes connections until the listener closes; that is an error only if
-// nobody asked for it.
-func (s *server) accept(ctx context.Context, l net.Listener, config *ssh.ServerConfig) error {
+// accept takes connections until the listener closes.
+func (s *server) accept(l net.Listener) error {
 	for {
 		conn, err := l.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				conn.Close() //nolint:errcheck // nobody used it
-			}
-			return nil
-		}
 		if err != nil {
 			return err
 		}
 		if !s.admit() {
-			s.log.Warn("connection refused", "reason", "too many connections")
+			s.log.Warn("connection refused", "reason", "too many connections, or the agent stops")
 			conn.Close() //nolint:errcheck // nobody used it
 			continue
 		}
-		s.running.Go(func() { s.handle(conn, config) })
+		s.running.Go(func() { s.handle(conn) })
 	}
 }
 
@@ -215,6 +270,7 @@ func (s *server) register(c *connection) bool {
 	}
 	s.conns[c] = true
 	s.reached = true
+	s.connNum(len(s.conns))
 	s.notify()
 	return true
 }
@@ -223,21 +279,28 @@ func (s *server) unregister(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if len(s.conns) > 0 {
-		return
-	}
+	s.connNum(len(s.conns))
 	s.idleSince = time.Now()
 	s.notify()
-	// A transfer leaves buffers behind; the memory is the app's by right.
-	go debug.FreeOSMemory()
+	if len(s.conns) == 0 {
+		// A transfer leaves buffers behind; the memory is the app's by right.
+		go debug.FreeOSMemory()
+	}
 }
 
-// notify wakes the limits. The mutex is held.
+// notify wakes the limits.
 func (s *server) notify() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// expires is the end of the lease; zero: there is none.
+func (s *server) expires() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease
 }
 
 func (s *server) isRefusing() bool {
@@ -280,7 +343,7 @@ func (s *server) tell(text string, kind func(*session) bool) <-chan struct{} {
 }
 
 // shutdown ends all sessions and connections.
-func (s *server) shutdown(reason string) {
+func (s *server) shutdown(reason string, l net.Listener) {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
@@ -298,13 +361,36 @@ func (s *server) shutdown(reason string) {
 	for _, session := range sessions {
 		session.terminate()
 	}
+	s.shells.terminate()
 	s.awaitSessions(sessions, kill.C)
+	s.shells.await(kill.C)
 	for _, session := range sessions {
 		session.kill()
 	}
-	last := time.NewTimer(closeGrace)
+	s.shells.kill()
+	last := time.NewTimer(killGrace)
 	defer last.Stop()
 	s.awaitSessions(sessions, last.C)
+	s.shells.await(last.C)
+	s.flush(l)
+	s.closeConnections()
+}
+
+// flush waits until the clients have what was written to them, exit statuses
+// among it, as far as the listener knows how to tell.
+func (s *server) flush(l net.Listener) {
+	f, ok := l.(interface{ Shutdown(context.Context) error })
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushGrace)
+	defer cancel()
+	if err := f.Shutdown(ctx); err != nil {
+		s.log.Warn("last words did not reach all clients", "reason", err.Error())
+	}
+}
+
+func (s *server) closeConnections() {
 	s.mu.Lock()
 	for c := range s.conns {
 		go c.Close() //nolint:errcheck // may wait for a dead peer
@@ -323,6 +409,7 @@ func (s *server) shutdown(reason string) {
 	}
 }
 
+// awaitSessions returns when the sessions have ended, or at the timeout.
 func (s *server) awaitSessions(sessions []*session, timeout <-chan time.Time) {
 	for _, session := range sessions {
 		select {

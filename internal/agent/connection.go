@@ -3,11 +3,15 @@
 package agent
 
 import (
+	"cmp"
+	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,27 +22,39 @@ import (
 type connection struct {
 	*ssh.ServerConn
 	server *server
+	stream net.Conn // below SSH
+	caller caller
 	log    *slog.Logger
 
-	leaving bool // guarded by the server's mutex
+	// ctx ends with the connection.
+	ctx context.Context //nolint:containedctx // the life of the connection, which no call has
+
+	// Guarded by the server's mutex.
+	leaving bool
+	holding bool // it is there to hold the instance, nobody sits at it
 
 	mu       sync.Mutex
 	sessions map[*session]bool
+	forwards int
 }
 
 // Status answers the global request status@cloudssh.
 type Status struct {
-	Connections int    `json:"connections"`  // authenticated, the caller's included
-	Sessions    int    `json:"sessions"`     // of all connections
-	Started     int64  `json:"started"`      // of the agent, unix seconds
-	Expires     int64  `json:"expires"`      // end of the lease, unix seconds; 0: none
-	IdleTimeout int64  `json:"idle_timeout"` // seconds; 0: none
-	Version     string `json:"version"`
+	Connections    int    `json:"connections"`  // authenticated, the caller's included
+	Sessions       int    `json:"sessions"`     // of all connections
+	Detached       int    `json:"detached"`     // terminal sessions without a client
+	Holders        int    `json:"holders"`      // connections that only hold the instance
+	Started        int64  `json:"started"`      // of the agent, unix seconds
+	Expires        int64  `json:"expires"`      // end of the lease, unix seconds; 0: none
+	IdleTimeout    int64  `json:"idle_timeout"` // seconds; 0: none
+	RequestTimeout int64  `json:"request_timeout"`
+	Memory         int64  `json:"memory"` // resident size of the agent, bytes; 0: not known
+	Version        string `json:"version"`
 }
 
 // handle serves one connection to its end.
-func (s *server) handle(nc net.Conn, config *ssh.ServerConfig) {
-	c, channels, requests, err := s.handshake(nc, config)
+func (s *server) handle(nc net.Conn) {
+	c, channels, requests, err := s.handshake(nc)
 	if err != nil {
 		// Cloud Run's IAM check comes before this: no port scan gets here, and
 		// who fails to log in is worth a line.
@@ -46,8 +62,15 @@ func (s *server) handle(nc net.Conn, config *ssh.ServerConfig) {
 		nc.Close() //nolint:errcheck // it is of no use
 		return
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c.ctx = ctx
 	defer c.Close() //nolint:errcheck // ended already, as a rule
-	c.log.Info("connection opened")
+	if !s.register(c) {
+		c.log.Info("connection refused", "reason", "no more connections are taken")
+		return
+	}
+	c.log.Info("connection opened", "guest", c.caller.guest)
 	start := time.Now()
 	var serving sync.WaitGroup
 	serving.Go(func() { c.serveRequests(requests) })
@@ -57,12 +80,13 @@ func (s *server) handle(nc net.Conn, config *ssh.ServerConfig) {
 	// It counts no longer, though its processes may take a while to end:
 	// another client's leave@cloudssh must not wait for a dead connection.
 	s.unregister(c)
+	cancel()
 	serving.Wait()
 	c.log.Info("connection closed", "seconds", int(time.Since(start).Seconds()))
 }
 
 // handshake takes a connection through key exchange and authentication.
-func (s *server) handshake(nc net.Conn, config *ssh.ServerConfig) (*connection, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+func (s *server) handshake(nc net.Conn) (*connection, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	defer func() {
 		s.mu.Lock()
 		s.opening--
@@ -71,29 +95,89 @@ func (s *server) handshake(nc net.Conn, config *ssh.ServerConfig) (*connection, 
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, nil, fmt.Errorf("setting a deadline: %w", err)
 	}
-	conn, channels, requests, err := ssh.NewServerConn(nc, config)
+	config := *s.ssh
+	config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		return s.authorize(key, principal(nc))
+	}
+	conn, channels, requests, err := ssh.NewServerConn(nc, &config)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("handshake: %w", err)
 	}
 	if err := nc.SetDeadline(time.Time{}); err != nil {
 		return nil, nil, nil, fmt.Errorf("clearing the deadline: %w", err)
 	}
-	c := &connection{
+	who := caller{name: conn.Permissions.Extensions[extensionName], guest: conn.Permissions.Extensions[extensionGuest] != ""}
+	return &connection{
 		ServerConn: conn,
 		server:     s,
-		log: s.log.With("remote", nc.RemoteAddr().String(), "user", conn.User(),
-			"key", conn.Permissions.Extensions["key"], "client", string(conn.ClientVersion())),
+		stream:     nc,
+		caller:     who,
+		log: s.log.With("remote", nc.RemoteAddr().String(), "user", conn.User(), "caller", who.name,
+			"key", conn.Permissions.Extensions[extensionKey], "client", string(conn.ClientVersion())),
 		sessions: make(map[*session]bool),
+	}, channels, requests, nil
+}
+
+// Extensions of ssh.Permissions, in which authorize tells what it found.
+const (
+	extensionKey   = "key"   // fingerprint
+	extensionName  = "name"  // of the caller
+	extensionGuest = "guest" // set for guests
+)
+
+// authorize decides who may log in with a key, and as what: an owner by one of
+// the authorized keys, or by the account that the front door has verified (the
+// same user at another machine); anybody else whom the front door let in, as a
+// guest, while there is something to be a guest of.
+func (s *server) authorize(key ssh.PublicKey, principal string) (*ssh.Permissions, error) {
+	fingerprint := ssh.FingerprintSHA256(key)
+	found := map[string]string{extensionKey: fingerprint, extensionName: cmp.Or(principal, fingerprint)}
+	switch {
+	case s.keys[string(key.Marshal())]:
+	case principal != "" && strings.EqualFold(principal, s.settings.Owner):
+	case s.shells.shared():
+		found[extensionName], found[extensionGuest] = cmp.Or(principal, "someone"), "yes"
+	default:
+		return nil, errors.New("unknown public key")
 	}
-	if !s.register(c) {
-		return nil, nil, nil, errors.New("no more connections are taken")
+	return &ssh.Permissions{Extensions: found}, nil
+}
+
+// principal is who the front door says the caller is.
+func principal(nc net.Conn) string {
+	if conn, ok := nc.(interface{ Principal() string }); ok {
+		return conn.Principal()
 	}
-	return c, channels, requests, nil
+	return ""
+}
+
+// detached tells since when the client has been out of reach.
+func (c *connection) detached() (since time.Time, ok bool) {
+	if conn, can := c.stream.(interface{ Detached() (time.Time, bool) }); can {
+		return conn.Detached()
+	}
+	return time.Time{}, false
+}
+
+// abort ends the connection without waiting for a client that is gone.
+func (c *connection) abort() {
+	if conn, ok := c.stream.(interface{ Abort() error }); ok {
+		conn.Abort() //nolint:errcheck // it is being given up
+		return
+	}
+	c.Close() //nolint:errcheck // as above
 }
 
 // open serves a new channel, or rejects it.
 func (c *connection) open(channel ssh.NewChannel, serving *sync.WaitGroup) {
-	if kind := channel.ChannelType(); kind != "session" {
+	switch kind := channel.ChannelType(); {
+	case kind == "direct-tcpip" && !c.caller.guest:
+		c.forward(channel, serving)
+		return
+	case kind == "direct-tcpip":
+		channel.Reject(ssh.Prohibited, "guests cannot forward connections") //nolint:errcheck // the connection reports its own end
+		return
+	case kind != "session":
 		channel.Reject(ssh.UnknownChannelType, fmt.Sprintf("channels of type %q are not supported", kind)) //nolint:errcheck // the connection reports its own end
 		return
 	}
@@ -144,19 +228,41 @@ func (c *connection) list() []*session {
 // connection after sixteen of them.
 func (c *connection) serveRequests(requests <-chan *ssh.Request) {
 	for req := range requests {
-		ok, payload := c.globalRequest(req.Type)
+		ok, payload := c.globalRequest(req.Type, req.Payload)
 		if req.WantReply {
 			req.Reply(ok, payload) //nolint:errcheck // the connection reports its own end
 		}
 	}
 }
 
-func (c *connection) globalRequest(kind string) (ok bool, payload []byte) {
-	switch kind {
-	case "keepalive@openssh.com":
+// globalRequest answers what guests may ask, too.
+func (c *connection) globalRequest(kind string, payload []byte) (ok bool, answer []byte) {
+	switch {
+	case kind == "keepalive@openssh.com":
 		return true, nil
+	case kind == "sessions@cloudssh":
+		text, err := json.Marshal(c.server.shells.list(c.caller))
+		return err == nil, text
+	case c.caller.guest:
+		return false, nil
+	}
+	return c.ownerRequest(kind, payload)
+}
+
+func (c *connection) ownerRequest(kind string, payload []byte) (ok bool, answer []byte) {
+	switch kind {
 	case "leave@cloudssh":
-		return true, ssh.Marshal(struct{ Remaining uint32 }{c.server.leave(c)})
+		connections, detached := c.server.leave(c)
+		return true, ssh.Marshal(struct{ Connections, Detached uint32 }{connections, detached})
+	case "hold@cloudssh":
+		c.server.hold(c)
+		return true, nil
+	case "gone@cloudssh":
+		var req struct{ Connection string }
+		return ssh.Unmarshal(payload, &req) == nil && c.server.gone(c, req.Connection), nil
+	case "renew@cloudssh":
+		var req struct{ Expires uint64 }
+		return ssh.Unmarshal(payload, &req) == nil && c.server.renew(req.Expires, time.Now()), nil
 	case "status@cloudssh":
 		text, err := json.Marshal(c.server.status())
 		return err == nil, text
@@ -164,19 +270,22 @@ func (c *connection) globalRequest(kind string) (ok bool, payload []byte) {
 	return false, nil
 }
 
-// leave marks a connection as leaving and counts those that are not. When
-// there are none nobody may come any more: the caller will delete the twin, and
-// who came now would lose it under his feet.
-func (s *server) leave(c *connection) uint32 {
+// leave marks a connection as leaving and counts what stays: connections that
+// neither leave nor only hold the instance, and sessions without a client. When
+// there is nothing nobody may come any more: the caller will delete the twin,
+// and who came now would lose it under his feet.
+func (s *server) leave(c *connection) (connections, detached uint32) {
+	// Before the mutex: the registry tells us of changes with its own held by none,
+	// and a session that is detached meanwhile has its own connection still.
+	detached = uint32(s.shells.detached()) //nolint:gosec // a count
 	s.mu.Lock()
 	c.leaving = true
-	remaining := uint32(0)
 	for other := range s.conns {
-		if !other.leaving {
-			remaining++
+		if !other.leaving && !other.holding {
+			connections++
 		}
 	}
-	last := remaining == 0 && !s.refusing
+	last := connections == 0 && detached == 0 && !s.refusing
 	s.refusing = s.refusing || last
 	s.mu.Unlock()
 	if last {
@@ -185,19 +294,80 @@ func (s *server) leave(c *connection) uint32 {
 			s.lastLeft()
 		}
 	}
-	return remaining
+	return connections, detached
+}
+
+// hold marks a connection at which nobody sits: it is there so that the platform
+// sees an open request.
+func (s *server) hold(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.holding = true
+}
+
+// gone ends another connection, whose client has died: nobody else would know
+// before its stream is given up. id is the SSH session id, in hex.
+func (s *server) gone(by *connection, id string) bool {
+	var dead *connection
+	s.mu.Lock()
+	for c := range s.conns {
+		if c != by && hex.EncodeToString(c.SessionID()) == strings.ToLower(id) {
+			dead = c
+		}
+	}
+	s.mu.Unlock()
+	if dead == nil {
+		return false
+	}
+	dead.log.Info("connection ended", "reason", "its client is gone")
+	dead.abort()
+	return true
+}
+
+// maxRenewal bounds what a lease can be renewed to, from now on.
+const maxRenewal = 30 * 24 * time.Hour
+
+// renew makes the lease end later. An earlier end is no change, and no reason
+// to refuse: two clients may renew at the same time.
+func (s *server) renew(expires uint64, now time.Time) bool {
+	if expires > uint64(now.Add(maxRenewal).Unix()) { //nolint:gosec // after 1970
+		return false
+	}
+	end := time.Unix(int64(expires), 0) //nolint:gosec // bounded above
+	s.mu.Lock()
+	changed := !s.lease.IsZero() && end.After(s.lease)
+	if changed {
+		s.lease = end
+	}
+	s.mu.Unlock()
+	if changed {
+		s.log.Info("lease renewed", "expires", end.UTC().Format(time.RFC3339))
+		s.notify()
+		s.shells.leaseMoved()
+	}
+	return true
 }
 
 func (s *server) status() Status {
-	sessions := len(s.sessions())
+	st := Status{
+		Sessions:       len(s.sessions()),
+		Detached:       s.shells.detached(),
+		Started:        s.started.Unix(),
+		IdleTimeout:    s.settings.IdleTimeout,
+		RequestTimeout: s.settings.RequestTimeout,
+		Memory:         residentSize(),
+		Version:        s.version,
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Status{
-		Connections: len(s.conns),
-		Sessions:    sessions,
-		Started:     s.started.Unix(),
-		Expires:     s.settings.Expires,
-		IdleTimeout: s.settings.IdleTimeout,
-		Version:     s.version,
+	st.Connections = len(s.conns)
+	for c := range s.conns {
+		if c.holding {
+			st.Holders++
+		}
 	}
+	if !s.lease.IsZero() {
+		st.Expires = s.lease.Unix()
+	}
+	return st
 }

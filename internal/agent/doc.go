@@ -6,12 +6,26 @@
 // everything between a request and a process: terminal modes, signals,
 // half-close, exit signals, process groups.
 //
-// Extensions, all of them refused by other servers:
+// Who may do what: an owner everything. That is who has one of the authorized
+// keys, or whom the front door has verified to be the account that made the
+// twin. Anybody else whom the front door lets in is a guest, while a session is
+// shared, and may join that.
 //
-//   - channel request exec-argv@cloudssh runs an argument vector without a
-//     shell: uint32 count, then that many strings;
-//   - global request leave@cloudssh marks a connection as leaving and answers
-//     with the number of those that stay (uint32); at 0 the agent takes no
-//     more connections, because the twin is about to be deleted;
-//   - global request status@cloudssh answers with Status as JSON.
+// Extensions, all of them refused by other servers. Global requests:
+//
+//   - leave@cloudssh marks a connection as leaving and answers with the number
+//     of connections that stay and of sessions without a client (two uint32);
+//     when both are 0 the agent takes no more connections, because the twin is
+//     about to be deleted;
+//   - hold@cloudssh: the connection is there to hold the instance, and leave
+//     does not count it;
+//   - gone@cloudssh ends another connection, whose client has died: string, the
+//     hex of its SSH session id;
+//   - renew@cloudssh makes the lease end later: uint64, unix seconds;
+//   - sessions@cloudssh answers with the terminal sessions, a JSON array of
+//     SessionInfo, for guests those that are shared;
+//   - status@cloudssh answers with Status as JSON.
+//
+// Channel request exec-argv@cloudssh runs an argument vector without a shell:
+// uint32 count, then that many strings.
 package agent

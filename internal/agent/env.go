@@ -22,11 +22,12 @@ const (
 )
 
 // sessionEnv is the app's environment out of the agent's: without our own
-// variable, with BinDir in the PATH, and with a HOME, since too much fails
-// without one.
+// variable and what a local emulator adds, with BinDir in the PATH, and with a
+// HOME, since too much fails without one.
 func sessionEnv(environ []string) []string {
 	env := slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
-		return strings.HasPrefix(kv, SettingsVariable+"=")
+		emulator, ok := strings.CutPrefix(kv, emulatorVariable+"=")
+		return strings.HasPrefix(kv, SettingsVariable+"=") || ok && emulatorOfInstance(emulator)
 	})
 	path, ok := getenv(env, "PATH")
 	if !ok || path == "" {

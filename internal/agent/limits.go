@@ -9,7 +9,10 @@ import (
 )
 
 // A limitError is the end of Serve by a limit of the settings.
-type limitError struct{ reason string }
+type limitError struct {
+	reason string
+	lease  bool // the lease has ended: the twin is of no use any more
+}
 
 func (e *limitError) Error() string { return e.reason }
 
@@ -22,7 +25,7 @@ func warnings() []time.Duration { return []time.Duration{5 * time.Minute, time.M
 
 // watchLimits calls stop when a limit is reached.
 func (s *server) watchLimits(ctx context.Context, stop context.CancelCauseFunc) {
-	pending := warnings()
+	var told leaseWarnings
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -38,14 +41,17 @@ func (s *server) watchLimits(ctx context.Context, stop context.CancelCauseFunc) 
 			stop(limit)
 			return
 		}
-		var warnIn time.Duration
-		pending, warnIn = s.warn(now, pending)
+		due, warnIn := told.next(now, s.expires())
+		if due > 0 {
+			s.tell(leaseWarning(due), (*session).interactive)
+		}
 		timer.Reset(min(wait, warnIn, maxWait))
 	}
 }
 
 // nextLimit says how long until a limit may be reached, or which one is.
 func (s *server) nextLimit(now time.Time) (time.Duration, *limitError) {
+	detached := s.shells.detached() // not under the mutex: see leave
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait := maxWait
@@ -54,10 +60,11 @@ func (s *server) nextLimit(now time.Time) (time.Duration, *limitError) {
 			wait = min(wait, left)
 			return nil
 		}
-		return &limitError{fmt.Sprintf(format, args...)}
+		return &limitError{reason: fmt.Sprintf(format, args...)}
 	}
-	if end := s.settings.expires(); !end.IsZero() {
-		if limit := check(end, "the twin's lease has ended"); limit != nil {
+	if !s.lease.IsZero() {
+		if limit := check(s.lease, "the twin's lease has ended"); limit != nil {
+			limit.lease = true
 			return 0, limit
 		}
 	}
@@ -67,32 +74,66 @@ func (s *server) nextLimit(now time.Time) (time.Duration, *limitError) {
 		return wait, limit
 	}
 	idle := time.Duration(s.settings.IdleTimeout) * time.Second
-	if idle > 0 && s.reached && len(s.conns) == 0 {
-		limit := check(s.idleSince.Add(idle), "nobody was connected for %s", idle)
-		return wait, limit
+	if idle == 0 || !s.reached {
+		return wait, nil
 	}
-	return wait, nil
+	since, isIdle := s.idle(detached)
+	if !isIdle {
+		// Nobody tells when a client is lost, so it is looked for, often enough
+		// to be not much late.
+		return min(wait, idle), nil
+	}
+	limit := check(since.Add(idle), "nobody was connected for %s", idle)
+	return wait, limit
 }
 
-// warn tells interactive sessions of the end of the lease when a warning is
-// due, and returns those still to come and the time until the first.
-func (s *server) warn(now time.Time, pending []time.Duration) ([]time.Duration, time.Duration) {
-	end := s.settings.expires()
+// idle says since when no client has been within reach, if so. One that has lost
+// its network does not count: it cannot be told from one that is dead, and the
+// platform does not keep the instance for it either. Where it does, by a minimum
+// of instances, the session is to be there when a laptop wakes up. The mutex is
+// held.
+func (s *server) idle(detached int) (since time.Time, ok bool) {
+	kept := s.settings.MinInstances > 0
+	if kept && detached > 0 {
+		return time.Time{}, false
+	}
+	since = s.idleSince
+	for c := range s.conns {
+		lost, gone := c.detached()
+		if !gone || kept {
+			return time.Time{}, false
+		}
+		if lost.After(since) {
+			since = lost
+		}
+	}
+	return since, true
+}
+
+// leaseWarnings knows of what users have been told. A lease that was renewed is
+// warned of anew.
+type leaseWarnings struct {
+	end     time.Time // of the lease that it is about
+	pending []time.Duration
+}
+
+// next returns what is left of the lease if users are to be told now, and when to
+// ask again.
+func (w *leaseWarnings) next(now, end time.Time) (due, again time.Duration) {
 	if end.IsZero() {
-		return nil, maxWait
+		return 0, maxWait
+	}
+	if !end.Equal(w.end) {
+		w.end, w.pending = end, warnings()
 	}
 	left := end.Sub(now)
-	due := false
-	for len(pending) > 0 && left <= pending[0] {
-		pending, due = pending[1:], true
+	for len(w.pending) > 0 && left <= w.pending[0] {
+		w.pending, due = w.pending[1:], left
 	}
-	if due {
-		s.tell(leaseWarning(left), (*session).interactive)
+	if len(w.pending) == 0 {
+		return due, maxWait
 	}
-	if len(pending) == 0 {
-		return nil, maxWait
-	}
-	return pending, left - pending[0]
+	return due, left - w.pending[0]
 }
 
 func leaseWarning(left time.Duration) string {

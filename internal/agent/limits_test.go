@@ -200,23 +200,24 @@ func TestNoLimits(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	end := time.Unix(1_800_000_000, 0)
-	s := &server{settings: Settings{Expires: end.Unix()}}
-	pending := warnings()
-	for _, tt := range []struct {
-		left, next time.Duration
-		pending    int
-	}{
-		{time.Hour, 55 * time.Minute, 2},
-		{5 * time.Minute, 4 * time.Minute, 1},
-		{2 * time.Minute, time.Minute, 1},
-		{time.Minute, maxWait, 0},
-		{time.Second, maxWait, 0},
+	var w leaseWarnings
+	for _, tt := range []struct{ left, due, again time.Duration }{
+		{time.Hour, 0, 55 * time.Minute},
+		{5 * time.Minute, 5 * time.Minute, 4 * time.Minute},
+		{2 * time.Minute, 0, time.Minute},
+		{time.Minute, time.Minute, maxWait},
+		{time.Second, 0, maxWait},
 	} {
-		var next time.Duration
-		pending, next = s.warn(end.Add(-tt.left), pending)
-		if len(pending) != tt.pending || next != tt.next {
-			t.Errorf("%s before the end: %d warnings to come, the next in %s; want %d, %s", tt.left, len(pending), next, tt.pending, tt.next)
+		due, again := w.next(end.Add(-tt.left), end)
+		if due != tt.due || again != tt.again {
+			t.Errorf("%s before the end: told %s, next in %s; want %s, %s", tt.left, due, again, tt.due, tt.again)
 		}
+	}
+	if due, again := w.next(end, end.Add(time.Hour)); due != 0 || again != 55*time.Minute {
+		t.Errorf("after a renewal: told %s, next in %s", due, again)
+	}
+	if due, _ := w.next(end.Add(59*time.Minute+30*time.Second), end.Add(time.Hour)); due != 30*time.Second {
+		t.Errorf("after a renewal, late: told %s", due)
 	}
 }
 

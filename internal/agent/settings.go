@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -30,6 +31,17 @@ type Settings struct {
 	Service        string   `json:"service"` // the service the twin was made from
 	Twin           string   `json:"twin"`    // the twin's own name
 	Reason         string   `json:"reason"`  // what the user gave as reason
+
+	// Owner is the e-mail address of the account that made the twin: with a
+	// verified token of that account any key may log in. Empty: keys only.
+	Owner string `json:"owner"`
+	// RequestTimeout is when the platform cuts a request, in seconds; 0: not known.
+	RequestTimeout int64 `json:"request_timeout"`
+	// Resource is the twin's name on the platform, projects/P/locations/R/services/T,
+	// which is deleted when its lease ends. Empty: nothing is.
+	Resource string `json:"resource"`
+	// MinInstances is how many instances the platform keeps when no request is open.
+	MinInstances int `json:"min_instances"`
 }
 
 // App is what the container would run without us.
@@ -60,10 +72,22 @@ func ParseSettings(text string) (Settings, error) {
 	if s.Expires < 0 || s.IdleTimeout < 0 || s.Grace < 0 {
 		return s, fmt.Errorf("%s: expires, idle_timeout and grace must not be negative", SettingsVariable)
 	}
+	if s.RequestTimeout < 0 || s.MinInstances < 0 {
+		return s, fmt.Errorf("%s: request_timeout and min_instances must not be negative", SettingsVariable)
+	}
+	if s.Resource != "" && !validResource(s.Resource) {
+		return s, fmt.Errorf("%s: %q is not the name of a service", SettingsVariable, s.Resource)
+	}
 	if s.App.Port < 0 || s.App.Port > 65535 {
 		return s, fmt.Errorf("%s: %d is not a port", SettingsVariable, s.App.Port)
 	}
 	return s, nil
+}
+
+// validResource keeps a name from leading a request with a token elsewhere.
+func validResource(name string) bool {
+	part := `[a-zA-Z0-9][a-zA-Z0-9._:-]*` // domain-scoped projects are "example.com:project"
+	return regexp.MustCompile(`^projects/` + part + `/locations/` + part + `/services/` + part + `$`).MatchString(name)
 }
 
 // keys are the authorized keys in wire form.

@@ -14,7 +14,7 @@ type Shape struct {
 const (
 	tier1CPU    = 0.000018 // per vCPU
 	tier1Memory = 0.000002 // per GiB
-	// tier2Factor is the ratio of the two tiers' prices, for CPU and memory alike; it has not changed since there are tiers.
+	// tier2Factor is the ratio of the two tiers' prices in the lists known here, for CPU and memory alike.
 	tier2Factor = 1.4
 )
 
