@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -50,7 +51,11 @@ func newSelfDeleter(settings Settings, environ []string) *selfDeleter {
 // its own, left over from a test: that must never get a token.
 func emulatorOfInstance(address string) bool {
 	host, port, err := net.SplitHostPort(address)
-	return err == nil && host == metadataHost && port != ""
+	if err != nil || host != metadataHost {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // delete asks the platform to delete the service, with the rights that its
