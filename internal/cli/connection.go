@@ -84,7 +84,8 @@ func (s *connection) leaveAgain(ctx context.Context, twin *provision.Twin) (othe
 		return 0, err
 	}
 	defer client.Close() //nolint:errcheck // it has only asked
-	return client.Leave(ctx)
+	remaining, err := client.Leave(ctx)
+	return remaining.Connections, err
 }
 
 func (s *connection) noteKept(twin *provision.Twin) {
@@ -95,7 +96,7 @@ func (s *connection) noteKept(twin *provision.Twin) {
 // others left while we came in: the twin is about to go.
 func (s *connection) shutOut(ctx context.Context, err error, twin *provision.Twin) bool {
 	var none *session.NoStatusError
-	if ctx.Err() != nil || !errors.As(err, &none) || none.MayRun {
+	if ctx.Err() != nil || !errors.As(err, &none) || none.Fate != session.NotStarted {
 		return false
 	}
 	conn, err := transport.Dial(ctx, s.endpoint(twin))
@@ -119,7 +120,8 @@ func (s *connection) endpoint(twin *provision.Twin) transport.Endpoint {
 func (s *connection) leave(ctx context.Context, client *session.Client, twin *provision.Twin) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
-	others, err := client.Leave(ctx)
+	remaining, err := client.Leave(ctx)
+	others := remaining.Connections
 	if err != nil {
 		s.log.Info("leaving", "error", err)
 		others, err = s.leaveAgain(ctx, twin)
@@ -350,7 +352,7 @@ func (s *connection) runInTerminal(ctx context.Context, client *session.Client, 
 	cmd.Terminal = &session.Terminal{Term: s.term(), Size: size, Modes: s.terminal.Modes(), Sizes: s.terminal.Sizes(sizes)}
 	cmd.Stdin = tty.NewEscapeReader(keyboard, s.escapes(twin))
 	// A full-screen program that was cut off leaves the screen in its modes.
-	screen := tty.NewOutput(cmd.Stdout)
+	screen := tty.NewOutput(cmd.Stdout, tty.OutputOptions{})
 	cmd.Stdout = screen
 	err = s.terminal.Raw(func() error { return client.Run(ctx, cmd) })
 	if resetErr := screen.Reset(); resetErr != nil {

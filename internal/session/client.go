@@ -6,24 +6,19 @@ package session
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-const (
-	// requestTimeout bounds a question to the agent. The connection below may
-	// take long to come back after an outage, so a late answer does not mean
-	// that it is lost, and nothing is closed for it.
-	requestTimeout = 15 * time.Second
-	// abortGrace is how long a command has to end when the caller gives up.
-	abortGrace = 2 * time.Second
-)
+// abortGrace is how long a command has to end when the caller gives up.
+const abortGrace = 2 * time.Second
 
 // Config says who we are and whom we expect.
 type Config struct {
@@ -52,7 +47,8 @@ func New(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	}
 	var banner bytes.Buffer
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	sc, chans, reqs, err := ssh.NewClientConn(conn, "agent", clientConfig(cfg, &banner))
+	watched := &watchedConn{Conn: conn}
+	sc, chans, reqs, err := ssh.NewClientConn(watched, "agent", clientConfig(cfg, &banner))
 	if !stop() && err == nil { // conn was closed after all
 		_ = sc.Close()
 		err = context.Cause(ctx)
@@ -71,6 +67,9 @@ func New(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 	go reject(chans)
 	go func() {
 		c.err = sc.Wait()
+		if first := watched.first(); first != nil {
+			c.err = first
+		}
 		close(c.done)
 	}()
 	return c, nil
@@ -121,94 +120,8 @@ func reject(chans <-chan ssh.NewChannel) {
 	}
 }
 
-// Status is the agent's account of itself.
-type Status struct {
-	Connections int           // SSH connections
-	Sessions    int           // shells and commands on all of them
-	Started     time.Time     // when the agent started
-	Expires     time.Time     // end of the lease; zero when there is none
-	IdleTimeout time.Duration // 0 when there is none
-	Version     string
-}
-
-// Status asks the agent for its account of itself.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	reply, err := c.ask(ctx, "status@cloudssh")
-	if err != nil {
-		return Status{}, fmt.Errorf("asking the agent for its status: %w", err)
-	}
-	var s struct {
-		Connections int    `json:"connections"`
-		Sessions    int    `json:"sessions"`
-		Started     int64  `json:"started"`
-		Expires     int64  `json:"expires"`
-		IdleTimeout int64  `json:"idle_timeout"`
-		Version     string `json:"version"`
-	}
-	if err := json.Unmarshal(reply, &s); err != nil {
-		return Status{}, fmt.Errorf("reading the agent's status: %w", err)
-	}
-	return Status{
-		Connections: s.Connections, Sessions: s.Sessions,
-		Started: unix(s.Started), Expires: unix(s.Expires),
-		IdleTimeout: time.Duration(s.IdleTimeout) * time.Second, Version: s.Version,
-	}, nil
-}
-
-func unix(seconds int64) time.Time {
-	if seconds == 0 {
-		return time.Time{}
-	}
-	return time.Unix(seconds, 0)
-}
-
-// Leave tells the agent that this connection is about to end and returns how
-// many others remain. At zero the agent accepts no new ones, and the twin can
-// be deleted.
-func (c *Client) Leave(ctx context.Context) (remaining int, err error) {
-	reply, err := c.ask(ctx, "leave@cloudssh")
-	if err != nil {
-		return 0, fmt.Errorf("telling the agent that we leave: %w", err)
-	}
-	var r struct{ Remaining uint32 }
-	if err := ssh.Unmarshal(reply, &r); err != nil {
-		return 0, fmt.Errorf("reading how many connections remain: %w", err)
-	}
-	return int(r.Remaining), nil
-}
-
-// ask sends a global request and waits for its reply. SendRequest waits
-// without limit and holds a lock meanwhile, so it has a goroutine of its own,
-// and requests queue here, where waiting can end.
-func (c *Client) ask(ctx context.Context, request string) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout,
-		fmt.Errorf("no answer within %v: %w", requestTimeout, context.DeadlineExceeded))
-	defer cancel()
-	select {
-	case c.asking <- struct{}{}:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	type answer struct {
-		payload []byte
-		err     error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		defer func() { <-c.asking }()
-		ok, payload, err := c.conn.SendRequest(request, true, nil)
-		if err == nil && !ok {
-			err = fmt.Errorf("the agent does not know %s", request)
-		}
-		got <- answer{payload, err}
-	}()
-	select {
-	case a := <-got:
-		return a.payload, a.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
+// ID names the connection to the agent: the SSH session identifier in hex.
+func (c *Client) ID() string { return hex.EncodeToString(c.conn.SessionID()) }
 
 // Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.done }
@@ -220,4 +133,42 @@ func (c *Client) Close() error {
 		return nil
 	}
 	return err
+}
+
+// watchedConn remembers the first error of a connection. SSH reports what it
+// met itself, and that may be no more than that it has closed the connection.
+type watchedConn struct {
+	net.Conn
+
+	mu  sync.Mutex
+	err error
+}
+
+func (w *watchedConn) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.note(err)
+	return n, err
+}
+
+func (w *watchedConn) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.note(err)
+	return n, err
+}
+
+func (w *watchedConn) note(err error) {
+	if err == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+func (w *watchedConn) first() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }

@@ -74,7 +74,7 @@ func TestStatusAndLeave(t *testing.T) {
 		case "status@cloudssh":
 			return true, []byte(`{"connections":2,"sessions":3,"started":1790000000,"expires":0,"idle_timeout":1800,"version":"v1"}`)
 		case "leave@cloudssh":
-			return true, ssh.Marshal(struct{ N uint32 }{4})
+			return true, ssh.Marshal(struct{ Connections, Detached uint32 }{4, 1})
 		}
 		return false, nil
 	}}).client(t)
@@ -84,14 +84,14 @@ func TestStatusAndLeave(t *testing.T) {
 		t.Errorf("status %+v, %v; want %+v", got, err, want)
 	}
 	n, err := c.Leave(t.Context())
-	if err != nil || n != 4 {
-		t.Errorf("leave: %d, %v; want 4", n, err)
+	if want := (Remaining{Connections: 4, Detached: 1}); err != nil || n != want || n.None() {
+		t.Errorf("leave: %+v, %v; want %+v", n, err, want)
 	}
 }
 
 func TestUnknownRequest(t *testing.T) {
 	c := (&server{}).client(t)
-	if _, err := c.Leave(t.Context()); err == nil || !strings.Contains(err.Error(), "does not know leave@cloudssh") {
+	if _, err := c.Leave(t.Context()); err == nil || !strings.Contains(err.Error(), "does not know or allow leave@cloudssh") {
 		t.Errorf("got %v", err)
 	}
 }

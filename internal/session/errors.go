@@ -1,18 +1,20 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/cloudssh/cloudssh/internal/tty"
 )
 
-// ErrDetached is what Run returns when the person typed `~.`.
-var ErrDetached = tty.ErrDisconnect
+// ErrLeft is what Run returns when the person typed `~.`.
+var ErrLeft = tty.ErrDisconnect
 
 // ExitError says that the command ran and ended with a status other than 0.
 type ExitError struct {
@@ -31,20 +33,78 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("the command was ended by SIG%s: %s", e.Signal, e.Message)
 }
 
+// DetachedError says that Run ended because the session was left to the agent,
+// where it goes on.
+type DetachedError struct {
+	Session uint32    // its number
+	Until   time.Time // when it ends if nobody attaches it; zero when the agent sets no time
+	Reason  string    // why, when it was not our wish: "attached elsewhere by ..."
+}
+
+func (e *DetachedError) Error() string {
+	text := fmt.Sprintf("detached from session %d", e.Session)
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// ErrNoSession says that there is no such session to attach, or not exactly
+// one that is detached.
+var ErrNoSession = errors.New("the agent has no such session, or not exactly one that is detached")
+
+// Fate is what became of a command that gave no status.
+type Fate int
+
+// The fates.
+const (
+	NotStarted Fate = iota // it never ran
+	MayRun                 // it was started, and nobody can say more
+	Stopped                // it was started, and ended with its instance
+	TakenOver              // it was started, and another client has it now
+)
+
 // NoStatusError says that no exit status arrived.
 type NoStatusError struct {
-	Err    error // why
-	MayRun bool  // whether the command was started, and so may still be running
+	Err  error // why
+	Fate Fate
+
+	attach bool // the command was there before us
 }
 
 func (e *NoStatusError) Error() string {
-	if e.MayRun {
-		return fmt.Sprintf("no exit status arrived: %v; the command may still be running", e.Err)
+	switch e.Fate {
+	case MayRun:
+		return fmt.Sprintf("no exit status arrived: %v; the command may still be running; check before running it again", e.Err)
+	case Stopped:
+		return fmt.Sprintf("no exit status arrived: the instance was stopped, and the command with it (%v); check what it has done before running it again", e.Err)
+	case TakenOver:
+		return fmt.Sprintf("no exit status arrived: %v; the command goes on there", e.Err)
 	}
-	return fmt.Sprintf("the command was not started: %v", e.Err)
+	if e.attach {
+		return fmt.Sprintf("no session was attached: %v", e.Err)
+	}
+	return fmt.Sprintf("the command was not started: %v; it is safe to run it again", e.Err)
 }
 
 func (e *NoStatusError) Unwrap() error { return e.Err }
+
+// fateOf derives from the error of a connection what became of a command that
+// was started on it. Errors of the connection below may say so themselves, by
+// these methods.
+func fateOf(err error) Fate {
+	var (
+		instance interface{ InstanceGone() bool }
+		client   interface{ Superseded() bool }
+	)
+	switch {
+	case errors.As(err, &instance) && instance.InstanceGone():
+		return Stopped
+	case errors.As(err, &client) && client.Superseded():
+		return TakenOver
+	}
+	return MayRun
+}
 
 // HostKeyError says that the agent presented another key than the one that
 // was announced for its instance.

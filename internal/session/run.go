@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,44 +44,75 @@ type Command struct {
 	Stdout, Stderr io.Writer
 
 	Signals <-chan ssh.Signal // forwarded to the command; may be nil
+
+	// Sessions with a terminal belong to the agent; what follows is for them
+	// alone, and only our agent knows it.
+
+	Persist time.Duration // how long it outlives a client that is lost; 0: it does not
+	Attach  *Attach       // a session that exists, instead of Shell and Argv
+	Share   ShareMode     // what others may do in it from the start
+	Control *Control      // steers it; may be nil
+
+	// Started gets the session's number once it runs; Notice gets what the
+	// agent has to tell about it: who joins, who leaves. Both may be nil, and
+	// must return soon: the session waits for them.
+	Started func(session uint32)
+	Notice  func(text string)
+}
+
+// check finds combinations that make no sense.
+func (cmd *Command) check() error {
+	switch {
+	case cmd.Shell != "" && len(cmd.Argv) > 0:
+		return errors.New("a command is either a string for the shell or an argument vector")
+	case cmd.Attach != nil && (cmd.Shell != "" || len(cmd.Argv) > 0):
+		return errors.New("a session that is attached has its command already")
+	case cmd.Terminal == nil && (cmd.Attach != nil || cmd.Persist != 0 || cmd.Share != ShareOff):
+		return errors.New("only a session with a terminal can be kept, shared or attached")
+	}
+	return nil
 }
 
 // Run runs a command and returns when it has ended and all of its output was
 // written.
 //
-// It returns nil for status 0, *ExitError for any other status, ErrDetached
-// when the person typed `~.`, *NoStatusError when the connection or the agent
-// failed, and the cause of ctx when ctx ended; then the command gets SIGHUP
-// (with a terminal) or SIGTERM, and a moment to end. An error of the local
-// streams is returned as it is, and the command ended.
+// It returns nil for status 0, *ExitError for any other status, ErrLeft
+// when the person typed `~.`, *DetachedError when the session was left to the
+// agent, *NoStatusError when the connection or the agent failed, and the cause
+// of ctx when ctx ended; then the command gets SIGHUP (with a terminal) or
+// SIGTERM, and a moment to end. An error of the local streams is returned as
+// it is, and the command ended.
 func (c *Client) Run(ctx context.Context, cmd Command) error {
-	if cmd.Shell != "" && len(cmd.Argv) > 0 {
-		return errors.New("a command is either a string for the shell or an argument vector")
+	if err := cmd.check(); err != nil {
+		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	ch, reqs, err := c.open(ctx)
+	ch, reqs, err := c.open(ctx, "session", nil)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
-		return &NoStatusError{Err: fmt.Errorf("opening a session: %w", err)}
+		return &NoStatusError{Err: fmt.Errorf("opening a session: %w", err), attach: cmd.Attach != nil}
 	}
 	r := &run{
 		client: c, ch: ch, cmd: cmd,
 		stdout: &gate{w: cmd.Stdout}, stderr: &gate{w: cmd.Stderr},
 		status: make(chan error, 1), failed: make(chan failure, 1), left: make(chan error, 1),
-		over: make(chan struct{}), ended: make(chan struct{}),
+		started: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
+		asking: make(chan struct{}, 1),
 	}
+	cmd.Control.set(r)
+	defer cmd.Control.set(nil)
 	defer close(r.over)
 	go r.collect(reqs)
 	go r.start()
 	return r.wait(ctx)
 }
 
-// open opens a session channel; x/crypto's OpenChannel cannot be cancelled.
-func (c *Client) open(ctx context.Context) (ssh.Channel, <-chan *ssh.Request, error) {
+// open opens a channel; x/crypto's OpenChannel cannot be cancelled.
+func (c *Client) open(ctx context.Context, kind string, payload []byte) (ssh.Channel, <-chan *ssh.Request, error) {
 	type opened struct {
 		ch   ssh.Channel
 		reqs <-chan *ssh.Request
@@ -92,7 +120,7 @@ func (c *Client) open(ctx context.Context) (ssh.Channel, <-chan *ssh.Request, er
 	}
 	got := make(chan opened, 1)
 	go func() {
-		ch, reqs, err := c.conn.OpenChannel("session", nil)
+		ch, reqs, err := c.conn.OpenChannel(kind, payload)
 		got <- opened{ch, reqs, err}
 	}()
 	select {
@@ -118,11 +146,13 @@ type run struct {
 
 	sent atomic.Bool // the request that starts the command went out
 
-	status chan error    // nil or *ExitError, at most one
-	failed chan failure  // what makes going on pointless; the first one counts
-	left   chan error    // why standard input ended, when not at its end
-	ended  chan struct{} // closed when nothing more will come
-	over   chan struct{} // closed when Run returns
+	status  chan error    // how the session ended, in the agent's words; at most one
+	failed  chan failure  // what makes going on pointless; the first one counts
+	left    chan error    // why standard input ended, when not at its end
+	started chan struct{} // closed when the command runs
+	ended   chan struct{} // closed when nothing more will come
+	over    chan struct{} // closed when Run returns
+	asking  chan struct{} // holds a token while a request of Control is under way
 }
 
 // failure ends a command; signal, if any, tells the command.
@@ -152,8 +182,17 @@ func (r *run) wait(ctx context.Context) error {
 	case err := <-r.status:
 		return err
 	default:
-		return &NoStatusError{Err: r.client.why(), MayRun: r.sent.Load()}
+		return r.noStatus(r.client.why())
 	}
+}
+
+// noStatus says what a session came to that ended for this reason.
+func (r *run) noStatus(why error) error {
+	e := &NoStatusError{Err: why, attach: r.cmd.Attach != nil}
+	if r.sent.Load() {
+		e.Fate = fateOf(why)
+	}
+	return e
 }
 
 // why says what ended a channel that had no status.
@@ -162,13 +201,18 @@ func (c *Client) why() error {
 	defer t.Stop()
 	select {
 	case <-c.done:
-		if c.err != nil && !errors.Is(c.err, io.EOF) {
-			return fmt.Errorf("the connection was lost: %w", c.err)
-		}
-		return errors.New("the connection was lost")
+		return c.lost()
 	case <-t.C:
 		return errors.New("the agent ended the session")
 	}
+}
+
+// lost says why the connection has ended; it has.
+func (c *Client) lost() error {
+	if c.err != nil && !errors.Is(c.err, io.EOF) {
+		return fmt.Errorf("the connection was lost: %w", c.err)
+	}
+	return errors.New("the connection was lost")
 }
 
 // abort ends a command that the caller no longer wants.
@@ -206,195 +250,4 @@ func (r *run) fail(f failure) {
 	case r.failed <- f:
 	default:
 	}
-}
-
-// collect gathers output and status and reports the end: the channel was
-// closed, or both outputs ended after a status. Status, data and EOF may come
-// in any order.
-func (r *run) collect(reqs <-chan *ssh.Request) {
-	defer close(r.ended)
-	outputs := make(chan struct{})
-	var copies sync.WaitGroup
-	copies.Go(func() { r.output(r.stdout, r.ch) })
-	copies.Go(func() { r.output(r.stderr, r.ch.Stderr()) })
-	go func() {
-		copies.Wait()
-		close(outputs)
-	}()
-	known, flowing := false, outputs
-	for !known || flowing != nil {
-		select {
-		case req, ok := <-reqs:
-			if !ok {
-				<-outputs
-				return
-			}
-			known = r.request(req) || known
-		case <-flowing:
-			flowing = nil
-		}
-	}
-	go ssh.DiscardRequests(reqs) // until the agent closes the channel too
-}
-
-// output copies one stream of output until it ends.
-func (r *run) output(w *gate, from io.Reader) {
-	if _, writeErr := transfer(w, from); writeErr != nil && !errors.Is(writeErr, errShut) {
-		// Nobody reads on: tell the command as a pipe would.
-		r.fail(failure{fmt.Errorf("writing the command's output: %w", writeErr), ssh.SIGPIPE})
-	}
-}
-
-// request serves one request of the agent, and says whether it was a status.
-func (r *run) request(req *ssh.Request) (status bool) {
-	var err error
-	switch req.Type {
-	case "exit-status":
-		var m struct{ Status uint32 }
-		if ssh.Unmarshal(req.Payload, &m) == nil {
-			status = true
-			if m.Status != 0 {
-				err = &ExitError{Code: int(m.Status)}
-			}
-		}
-	case "exit-signal":
-		var m struct {
-			Signal  string
-			Core    bool
-			Message string
-			Lang    string
-		}
-		if ssh.Unmarshal(req.Payload, &m) == nil {
-			status = true
-			err = &ExitError{Code: 128 + signalNumber(ssh.Signal(m.Signal)), Signal: m.Signal, Message: m.Message}
-		}
-	}
-	if status {
-		select {
-		case r.status <- err:
-		default: // the first one counts
-		}
-	}
-	if req.WantReply {
-		_ = req.Reply(status || req.Type == "keepalive@openssh.com", nil) // fails with the connection
-	}
-	return status
-}
-
-// start asks for the command, then feeds it.
-func (r *run) start() {
-	err := r.ask()
-	switch {
-	case errors.Is(err, io.EOF):
-		return // the channel has ended, and collect knows
-	case err != nil:
-		r.fail(failure{err: &NoStatusError{Err: err, MayRun: r.sent.Load()}})
-		return
-	}
-	go r.resize()
-	go r.forwardSignals()
-	r.input()
-}
-
-// ask makes the requests that lead to a running command.
-func (r *run) ask() error {
-	if t := r.cmd.Terminal; t != nil {
-		if err := r.require("pty-req", ptyRequest(t), "a terminal"); err != nil {
-			return err
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.cmd.Env)) {
-		m := struct{ Name, Value string }{name, r.cmd.Env[name]}
-		if _, err := r.ch.SendRequest("env", false, ssh.Marshal(m)); err != nil {
-			return err
-		}
-	}
-	r.sent.Store(true)
-	err := r.startCommand()
-	if errors.Is(err, errRefused) {
-		r.sent.Store(false)
-	}
-	return err
-}
-
-func (r *run) startCommand() error {
-	switch {
-	case len(r.cmd.Argv) > 0:
-		return r.require("exec-argv@cloudssh", marshalArgv(r.cmd.Argv), "an argument vector")
-	case r.cmd.Shell != "":
-		return r.require("exec", ssh.Marshal(struct{ Command string }{r.cmd.Shell}), "a command")
-	}
-	return r.require("shell", nil, "a shell")
-}
-
-// require makes a request that must succeed.
-func (r *run) require(request string, payload []byte, what string) error {
-	ok, err := r.ch.SendRequest(request, true, payload)
-	if err == nil && !ok {
-		return fmt.Errorf("%w %s", errRefused, what)
-	}
-	return err
-}
-
-// input copies standard input to the command. Its end is passed on, and the
-// command's output goes on.
-func (r *run) input() {
-	if r.cmd.Stdin != nil {
-		readErr, writeErr := transfer(r.ch, r.cmd.Stdin)
-		switch {
-		case errors.Is(readErr, tty.ErrDisconnect):
-			r.left <- ErrDetached
-			return
-		case readErr != nil:
-			// An end of file would make a cut input look complete.
-			r.left <- fmt.Errorf("reading standard input: %w", readErr)
-			return
-		case writeErr != nil:
-			return // the command, or the channel, takes no more
-		}
-	}
-	_ = r.ch.CloseWrite() // fails when the channel has ended
-}
-
-// resize reports changes of the terminal's size in their order.
-func (r *run) resize() {
-	if r.cmd.Terminal == nil {
-		return
-	}
-	last := r.cmd.Terminal.Size
-	for {
-		select {
-		case s, ok := <-r.cmd.Terminal.Sizes:
-			if !ok {
-				return
-			}
-			if s == last {
-				continue
-			}
-			last = s
-			if _, err := r.ch.SendRequest("window-change", false, ssh.Marshal(windowOf(s))); err != nil {
-				return
-			}
-		case <-r.over:
-			return
-		}
-	}
-}
-
-func (r *run) forwardSignals() {
-	for {
-		select {
-		case s, ok := <-r.cmd.Signals:
-			if !ok || r.signal(s) != nil {
-				return
-			}
-		case <-r.over:
-			return
-		}
-	}
-}
-
-func (r *run) signal(s ssh.Signal) error {
-	_, err := r.ch.SendRequest("signal", false, ssh.Marshal(struct{ Signal string }{string(s)}))
-	return err
 }

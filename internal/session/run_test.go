@@ -132,7 +132,7 @@ func TestNoStatus(t *testing.T) {
 			c := connect(t, tt.session)
 			err := c.Run(t.Context(), Command{Shell: "x", Terminal: &Terminal{}})
 			var none *NoStatusError
-			if !errors.As(err, &none) || none.MayRun != tt.mayRun || !strings.Contains(err.Error(), tt.says) {
+			if !errors.As(err, &none) || (none.Fate == MayRun) != tt.mayRun || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v (%+v)", err, none)
 			}
 		})
@@ -311,7 +311,7 @@ func TestDetach(t *testing.T) {
 		close(gone)
 	})
 	in := tty.NewEscapeReader(strings.NewReader("ls\r~."), tty.EscapeOptions{Char: tty.DefaultEscape})
-	if err := c.Run(t.Context(), Command{Terminal: &Terminal{}, Stdin: in}); !errors.Is(err, ErrDetached) {
+	if err := c.Run(t.Context(), Command{Terminal: &Terminal{}, Stdin: in}); !errors.Is(err, ErrLeft) {
 		t.Errorf("got %v", err)
 	}
 	<-gone

@@ -19,8 +19,13 @@ const (
 
 // EscapeOptions says what an escape reader reacts to.
 type EscapeOptions struct {
-	Char byte   // the escape character; 0 switches escapes off
-	Help func() // called for `~?` from within Read; may be nil
+	Char   byte   // the escape character; 0 switches escapes off, not Interrupt
+	Help   func() // called for `~?` from within Read; may be nil
+	Detach func() // called for `~d`, as Help; nil: `~d` is typed as it is
+
+	// Interrupt is called for Ctrl-C, as Help; may be nil. True: the person
+	// wants to leave, and Read returns ErrDisconnect.
+	Interrupt func() bool
 }
 
 // NewEscapeReader returns a reader of r that acts on OpenSSH's escape

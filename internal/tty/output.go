@@ -35,8 +35,15 @@ const (
 // maxParams bounds what is remembered of one sequence.
 const maxParams = 64
 
+// OutputOptions says what the terminal of an Output is like.
+type OutputOptions struct {
+	Size   Size // its present size; Follow reports later ones
+	Locate bool // ask the terminal where its cursor is; Keyboard must see the answer
+	Plain  bool // no reverse video: the person has set NO_COLOR
+}
+
 // NewOutput returns an Output that writes to w.
-func NewOutput(w io.Writer) *Output {
+func NewOutput(w io.Writer, options OutputOptions) *Output {
 	return &Output{w: w, left: make(map[int]bool)}
 }
 
@@ -146,3 +153,20 @@ func (o *Output) Reset() error {
 	_, err := io.WriteString(o.w, b.String())
 	return err
 }
+
+// Status shows a line of ours over the last row of the screen until Clear. The
+// remote program's output does not notice it. What cannot be printed in ASCII
+// is shown as a question mark, what is too long is cut.
+func (o *Output) Status(text string) {}
+
+// Clear takes the status line away and puts back what was under it. It
+// returns whether that could not be done exactly, so that the screen has to be
+// sent again.
+func (o *Output) Clear() (redraw bool) { return false }
+
+// Keyboard returns a reader of the terminal's keyboard that keeps the
+// terminal's answers to our own questions to itself.
+func (o *Output) Keyboard(r io.Reader) io.Reader { return r }
+
+// Follow passes sizes of the terminal on and takes notice of them.
+func (o *Output) Follow(sizes <-chan Size) <-chan Size { return sizes }

@@ -21,7 +21,7 @@ func TestOutputReset(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got bytes.Buffer
-			o := NewOutput(&got)
+			o := NewOutput(&got, OutputOptions{})
 			for i := range tt.in {
 				if _, err := o.Write([]byte{tt.in[i]}); err != nil {
 					t.Fatal(err)
