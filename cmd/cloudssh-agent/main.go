@@ -74,10 +74,8 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// The memory is the app's by right. 64 MiB is more than a few bulk
-	// transfers hold; beyond it the collector works harder.
-	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(64 << 20)
+	debug.SetGCPercent(gcPercent)
+	limitMemory(0)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -105,9 +103,12 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 	}
 	log := newLogger().With("twin", settings.Twin)
 	streams := transport.NewListener(transport.ListenerConfig{
-		Version:  buildVersion(),
-		Instance: newInstanceID(),
-		HostKey:  strings.TrimSpace(string(ssh.MarshalAuthorizedKey(hostKey.PublicKey()))),
+		Version:        buildVersion(),
+		Instance:       newInstanceID(),
+		HostKey:        strings.TrimSpace(string(ssh.MarshalAuthorizedKey(hostKey.PublicKey()))),
+		RequestTimeout: time.Duration(settings.RequestTimeout) * time.Second,
+		Keep:           keep(settings, time.Now()),
+		Logger:         log,
 	})
 	tcp, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err != nil {
@@ -121,6 +122,7 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	go returnMemory(ctx)
 	served := make(chan error, 1)
 	go func() {
 		defer stop()
@@ -128,17 +130,30 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 	}()
 	log.Info("agent started", "version", buildVersion(), "address", tcp.Addr().String(), "service", settings.Service)
 	err = agent.Serve(ctx, streams, agent.Config{
-		Settings: settings,
-		HostKey:  hostKey,
-		Version:  buildVersion(),
-		Logger:   log,
-		LastLeft: func() { streams.Refuse(http.StatusGone) },
+		Settings:  settings,
+		HostKey:   hostKey,
+		Version:   buildVersion(),
+		Logger:    log,
+		LastLeft:  func() { streams.Refuse(http.StatusGone) },
+		Connected: limitMemory,
 	})
 	err = errors.Join(err, server.Close())
 	if broken := <-served; !errors.Is(broken, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("serving HTTP: %w", broken))
 	}
 	return err
+}
+
+// maxKeep is how long a stream is kept for a client that is out of reach: a
+// night, and the day before it.
+const maxKeep = 24 * time.Hour
+
+// keep is maxKeep, or less when the lease ends before.
+func keep(settings agent.Settings, now time.Time) time.Duration {
+	if settings.Expires == 0 {
+		return maxKeep
+	}
+	return max(time.Minute, min(maxKeep, time.Unix(settings.Expires, 0).Sub(now)))
 }
 
 // handler puts the agent's paths beside a page that tells people and probes
