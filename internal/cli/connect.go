@@ -30,6 +30,8 @@ type connectOptions struct {
 
 	tty, noTTY bool
 	escape     string
+
+	unguarded bool // the platform ends with us
 }
 
 // newConnectCmd is the main job: a session in a twin.
@@ -155,7 +157,12 @@ func (a *app) connect(ctx context.Context, o *connectOptions) error {
 		return err
 	}
 	s := &connection{app: a, cloud: c, options: o, key: key}
-	return provision.With(ctx, c.backend, s.request(), provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
+	if !o.unguarded {
+		s.guard = a.startGuard(c)
+	}
+	err = provision.With(ctx, c.backend, s.request(), provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
+	s.guard.finish(err)
+	return err
 }
 
 // pickService asks which service.

@@ -31,6 +31,7 @@ type connection struct {
 	cloud   *cloud
 	options *connectOptions
 	key     ssh.Signer
+	guard   *guard
 }
 
 func (s *connection) request() provision.Request {
@@ -48,12 +49,14 @@ func (s *connection) request() provision.Request {
 		ServiceAccount: o.serviceAccount,
 		SetEnv:         o.env,
 		Version:        s.version,
+		Made:           func(t provision.Twin) { s.guard.tell(guardMessage{Twin: &t, Keep: o.keep || t.Keep}) },
 	}
 }
 
 // run is the session in a twin that is ready. Whether the twin is to be
 // deleted is the agent's to say: other sessions keep it.
 func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin bool, err error) {
+	s.guard.tell(guardMessage{Twin: twin})
 	client, err := s.dial(ctx, twin)
 	if err != nil {
 		if s.options.keep {
@@ -156,6 +159,7 @@ func (s *connection) dial(ctx context.Context, twin *provision.Twin) (client *se
 	if err != nil {
 		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
 	}
+	s.guard.tell(guardMessage{Connection: client.ID()})
 	return client, nil
 }
 

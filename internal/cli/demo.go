@@ -70,7 +70,7 @@ func (a *app) runDemo(ctx context.Context, o *demoOptions) error {
 		if err := a.pointAt(e); err != nil {
 			return err
 		}
-		o.connect.service = "hello"
+		o.connect.service, o.connect.unguarded = "hello", true
 		img, err := o.load(ctx, a)
 		if err != nil {
 			return err

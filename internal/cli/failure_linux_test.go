@@ -418,24 +418,6 @@ func TestCleanupOfExpired(t *testing.T) {
 	w.demandOnly(t, "hello")
 }
 
-// TestKilledClient: kill -9 leaves a twin that is listed, whose instance ends
-// at its idle limit, and that cleanup removes.
-func TestKilledClient(t *testing.T) {
-	w := newWorld(t, emulator.Options{})
-	c := w.start(t, "hello", "--idle-timeout", "1s", "--exec", "echo in the session >&2; cat")
-	c.until("in the session")
-	c.signal(syscall.SIGKILL)
-	<-c.done
-	list := w.cloudssh(t, "list")
-	if !strings.Contains(list.stdout, "hello-ssh") {
-		t.Errorf("list: %q", list.stdout)
-	}
-	w.logs(t, "hello-ssh", "Container called exit(0).")
-	w.demandOnly(t, "hello", "hello-ssh")
-	w.cloudssh(t, "cleanup", "--yes").demand(t, 0)
-	w.demandOnly(t, "hello")
-}
-
 // TestDeployFromTarball: a file that docker save wrote, and the same in a pipe.
 func TestDeployFromTarball(t *testing.T) {
 	w := emptyWorld(t, emulator.Options{})

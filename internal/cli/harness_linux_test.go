@@ -37,6 +37,7 @@ type world struct {
 	*emulator.Server
 	client *run.ServicesClient
 	env    []string
+	home   string
 }
 
 // hello is the sample's image, made once: building it compiles a program.
@@ -82,6 +83,7 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 	}
 	t.Cleanup(func() { _ = w.client.Close() })
 	home := t.TempDir()
+	w.home = home
 	w.env = append(os.Environ(), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "cloudssh"),
 		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm",
 		"XDG_CACHE_HOME="+sharedState, // a development build compiles the agent

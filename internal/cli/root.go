@@ -45,6 +45,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newCleanupCmd(a),
 		newDemoCmd(a),
 		newEmulatorCmd(a),
+		newGuardCmd(a),
 		newVersionCmd(a),
 	} {
 		root.AddCommand(c)

@@ -38,13 +38,23 @@ type cloud struct {
 
 // cloud reads gcloud's settings and connects to Cloud Run or to an emulator.
 func (a *app) cloud(ctx context.Context) (*cloud, error) {
-	cfg, err := gcloud.Load(ctx, gcloud.Flags{
-		Project: a.global.project, Region: a.global.region, Account: a.global.account,
-		Configuration: a.global.configuration, Impersonate: a.global.impersonate,
-	}, a.env)
+	cfg, err := a.config(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return a.connectTo(ctx, cfg)
+}
+
+// config are gcloud's settings, as the flags change them.
+func (a *app) config(ctx context.Context) (gcloud.Config, error) {
+	return gcloud.Load(ctx, gcloud.Flags{
+		Project: a.global.project, Region: a.global.region, Account: a.global.account,
+		Configuration: a.global.configuration, Impersonate: a.global.impersonate,
+	}, a.env)
+}
+
+// connectTo finds the credentials for cfg and makes the backend.
+func (a *app) connectTo(ctx context.Context, cfg gcloud.Config) (*cloud, error) {
 	creds, err := gcloud.Find(ctx, cfg, gcloud.Options{Env: a.env, Logger: a.log})
 	if cfg.Project == "" && err == nil {
 		cfg.Project = creds.Project // the metadata server and key files name one

@@ -39,6 +39,9 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: this is a plugin of the cf command line\n  hint: cf install-plugin %s\n", os.Args[0])
 		os.Exit(2)
 	}
+	if os.Args[1] == cli.GuardCommand { // a session's own helper; cf's first argument is a number
+		os.Exit(cli.MainAs(version, "cf cloudssh", os.Args[1:]))
+	}
 	var p cloudssh
 	plugin.Start(&p)
 	os.Exit(p.status)
