@@ -54,6 +54,9 @@ type Request struct {
 	Now func() time.Time
 	// Version is the version of this build, which is also its agent's.
 	Version string
+	// Confirm, when not nil, is shown the twin that is about to be made, with its shape; its error ends Create. It is not
+	// asked about a twin that is joined.
+	Confirm func(context.Context, Twin) error
 	// Made, when not nil, is told of a twin as soon as it may exist, so before Create returns. With sets it.
 	Made func(Twin)
 }

@@ -28,6 +28,11 @@ func (m *making) make(ctx context.Context, name string) (*provision.Twin, error)
 	t := provision.Twin{
 		Name: name, Source: m.target.name(), Project: m.Project, Region: m.target.region, Shape: shapeOf(spec), Lease: m.lease, Mine: true,
 	}
+	if m.req.Confirm != nil {
+		if err := m.req.Confirm(ctx, t); err != nil {
+			return nil, err
+		}
+	}
 	var op *run.CreateServiceOperation
 	err = m.step("creating "+name, func(func(string)) (err error) {
 		op, err = m.create(ctx, t, spec)
