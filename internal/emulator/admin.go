@@ -67,11 +67,15 @@ func (a *admin) authenticate(ctx context.Context, authorization string) (context
 	scheme, token, _ := strings.Cut(authorization, " ")
 	email, err := a.issuer.VerifyAccess(strings.TrimSpace(token))
 	if !strings.EqualFold(scheme, "Bearer") || err != nil {
-		return nil, status.Error(codes.Unauthenticated, "Request had invalid authentication credentials. "+
-			"Expected OAuth 2 access token, login cookie or other valid authentication credential. "+
-			"See https://developers.google.com/identity/sign-in/web/devconsole-project.")
+		return nil, unauthenticated()
 	}
 	return context.WithValue(ctx, callerKey{}, caller{email: email}), nil
+}
+
+func unauthenticated() error {
+	return status.Error(codes.Unauthenticated, "Request had invalid authentication credentials. "+
+		"Expected OAuth 2 access token, login cookie or other valid authentication credential. "+
+		"See https://developers.google.com/identity/sign-in/web/devconsole-project.")
 }
 
 // intercept authenticates a gRPC request and gives Faults.AdminError its chance.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"strconv"
 	"strings"
 
 	"cloud.google.com/go/run/apiv2/runpb"
@@ -79,6 +80,9 @@ func knativeServiceAnnotations(s *runpb.Service) map[string]string {
 	}
 	if s.GetInvokerIamDisabled() {
 		a["run.googleapis.com/invoker-iam-disabled"] = "true"
+	}
+	if n := s.GetScaling().GetMinInstanceCount(); n > 0 {
+		a["run.googleapis.com/minScale"] = strconv.Itoa(int(n)) // of the service; a revision's is in another namespace
 	}
 	if s.GetDefaultUriDisabled() {
 		a["run.googleapis.com/default-url-disabled"] = "true"

@@ -125,7 +125,7 @@ func (s *Server) front(a *admin, o Options) http.Handler {
 	rpc := grpc.NewServer(grpc.UnaryInterceptor(a.intercept))
 	a.register(rpc)
 	s.onClose(func(context.Context) error { rpc.Stop(); return nil })
-	rest := s.api(a)
+	rest := s.api(a, newTranscoder(a))
 	api := underOwnHost(s.Addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
 			rpc.ServeHTTP(w, r)
@@ -142,11 +142,28 @@ func (s *Server) front(a *admin, o Options) http.Handler {
 	})
 }
 
-// api serves everything that is neither ingress nor gRPC.
-func (s *Server) api(a *admin) http.Handler {
+// newTranscoder is the Admin API over REST, v2 and v1.
+func newTranscoder(a *admin) *transcoder {
 	rest := &transcoder{mux: http.NewServeMux(), rules: runRules(), intercept: a.intercept}
 	a.register(rest)
 	a.registerV1(rest.mux)
+	return rest
+}
+
+// withToken keeps out requests without credentials. Elsewhere they are the owner's, since who can connect owns the
+// emulator; in an instance that would be whatever runs there.
+func withToken(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get(authorization) == "" {
+			writeError(w, unauthenticated())
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// api serves everything that is neither ingress nor gRPC.
+func (s *Server) api(a *admin, rest http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/token", s.issuer.TokenHandler())
 	mux.Handle("/oauth2/v3/certs", s.issuer.JWKS())

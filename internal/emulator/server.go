@@ -140,8 +140,13 @@ func (s *Server) startAdmin(o Options, rt runtime.Runtime, state *stateDir) (*ad
 	ctx, cancel := context.WithCancel(context.Background())
 	s.transport = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
 	images := newImages(ctx, s.transport)
+	a := &admin{
+		ctx: ctx, store: s.store, images: images, issuer: s.issuer, regions: o.Regions,
+		account: o.Account, addr: s.Addr, faults: o.Faults, logger: o.Logger,
+	}
 	fleet, err := serving.New(serving.Options{
 		Runtime: rt, Pull: images.pull, Secret: o.Secret, StateDir: state.slot, Logger: o.Logger,
+		API:         withToken(newTranscoder(a)),
 		BeforeReady: o.BeforeReady, IdleTimeout: o.IdleTimeout, RequestTimeoutCap: o.RequestTimeoutCap,
 		Metadata: func(r serving.Revision, id string) http.Handler {
 			return identity.MetadataHandler(identity.MetadataConfig{
@@ -154,10 +159,7 @@ func (s *Server) startAdmin(o Options, rt runtime.Runtime, state *stateDir) (*ad
 		cancel()
 		return nil, fmt.Errorf("preparing to run services: %w", err)
 	}
-	a := &admin{
-		ctx: ctx, store: s.store, fleet: fleet, images: images, issuer: s.issuer, regions: o.Regions,
-		account: o.Account, addr: s.Addr, faults: o.Faults, logger: o.Logger,
-	}
+	a.fleet = fleet
 	s.onClose(func(ctx context.Context) error {
 		cancel()
 		s.store.close()

@@ -226,3 +226,8 @@ func setEnv(env []string, entry string) []string {
 	}
 	return append(env, entry)
 }
+
+// isSet tells whether a variable is in a list.
+func isSet(env []string, name string) bool {
+	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+}

@@ -125,8 +125,14 @@ func (i *instance) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making the sandbox of an instance: %w", err)
 	}
-	if err := i.serveMetadata(ctx); err != nil {
+	reachable, err := i.serveMetadata(ctx)
+	if err != nil {
 		return err
+	}
+	for n := range containers {
+		if spec := &containers[n].spec; reachable && !isSet(spec.Env, apiVariable) {
+			spec.Env = append(spec.Env, apiVariable+"="+apiAddress)
+		}
 	}
 	close(i.provisioned)
 	return i.startContainers(ctx, containers)

@@ -25,6 +25,9 @@ type Options struct {
 	Secret func(ctx context.Context, name, version string) ([]byte, error)
 	// Metadata is the metadata server that an instance sees at 169.254.169.254; nil: it sees none.
 	Metadata func(rev Revision, instanceID string) http.Handler
+	// API is the Admin API that an instance finds at the address in its environment variable RUN_EMULATOR_HOST: there is
+	// no other way out of it. Nil: there is none. The variable is not set where the service sets it itself.
+	API http.Handler
 	// StateDir is where the files of volumes live, in a directory "volumes" of the Fleet's own: what is in it
 	// is removed by New and by Close.
 	StateDir string

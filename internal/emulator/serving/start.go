@@ -13,26 +13,47 @@ import (
 	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )
 
-const metadataIP = "169.254.169.254"
+const (
+	metadataIP = "169.254.169.254"
+	// apiAddress is where an instance reaches the Admin API. On the platform it would go to run.googleapis.com.
+	apiAddress  = metadataIP + ":65080" // no port that an app would take
+	apiVariable = "RUN_EMULATOR_HOST"
+)
 
-// serveMetadata starts the instance's metadata server, where the runtime can listen inside of a sandbox.
-func (i *instance) serveMetadata(ctx context.Context) error {
+// serveMetadata starts the instance's metadata server, and the Admin API beside it, where the runtime can listen inside
+// of a sandbox. reachable tells whether the API is there.
+func (i *instance) serveMetadata(ctx context.Context) (reachable bool, err error) {
 	r := i.revision
 	if r.fleet.o.Metadata == nil {
-		return nil
+		return false, nil
 	}
-	l, err := i.sandbox.Listen(ctx, metadataIP+":80")
+	err = i.serveInside(ctx, metadataIP+":80", r.fleet.o.Metadata(r.rev, i.id))
 	if errors.Is(err, errors.ErrUnsupported) {
 		r.log.printf("There is no metadata server: runtime %s cannot listen inside of a sandbox.", r.fleet.o.Runtime.Name())
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("starting the metadata server of an instance: %w", err)
+		return false, fmt.Errorf("starting the metadata server of an instance: %w", err)
 	}
-	s := &http.Server{Handler: r.fleet.o.Metadata(r.rev, i.id), ReadHeaderTimeout: time.Minute}
+	if r.fleet.o.API == nil {
+		return false, nil
+	}
+	if err := i.serveInside(ctx, apiAddress, r.fleet.o.API); err != nil {
+		return false, fmt.Errorf("starting the Admin API of an instance: %w", err)
+	}
+	return true, nil
+}
+
+// serveInside serves HTTP at an address that the containers reach.
+func (i *instance) serveInside(ctx context.Context, address string, h http.Handler) error {
+	l, err := i.sandbox.Listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
 	i.wg.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			r.fleet.o.Logger.Warn("serving metadata", "revision", r.rev.Name, "error", err)
+			i.revision.fleet.o.Logger.Warn("serving an instance", "revision", i.revision.rev.Name, "address", address, "error", err)
 		}
 	})
 	i.closers = append(i.closers, s.Close)
