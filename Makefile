@@ -8,7 +8,7 @@ SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Containers need root. Root's builds stay out of the user's build cache.
 AS_ROOT  = $(if $(SUDO),sudo env "PATH=$$PATH" "GOMODCACHE=$(shell go env GOMODCACHE)" GOFLAGS=-modcacherw,)
 
-.PHONY: all build embed deps demo test lint fmt docs bench clean
+.PHONY: all build embed deps demo test lint fmt docs soak chaos bench clean
 
 all: build
 
@@ -52,6 +52,17 @@ fmt:
 ## docs: regenerate docs/commands from the commands
 docs:
 	go test ./internal/cli -run TestDocs -update
+
+## soak: a million cuts of the stream, and sessions that live through 15 minutes of a bad network
+soak:
+	@./.ci/deps test
+	CLOUDSSH_SOAK=1 go test ./internal/transport -run Soak -timeout 60m
+	$(AS_ROOT) env CLOUDSSH_SOAK=1 go test ./internal/cli -run TestEndurance -v -timeout 60m
+
+## chaos: whatever ends a client, in every phase of a session: nothing may be left
+chaos:
+	@./.ci/deps test
+	$(AS_ROOT) env CLOUDSSH_CHAOS=1 go test ./internal/cli -run TestChaos -v -parallel 32 -timeout 30m
 
 ## bench: throughput and keystroke echo beside OpenSSH
 bench:

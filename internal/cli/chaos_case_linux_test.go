@@ -1,0 +1,362 @@
+package cli_test
+
+import (
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cloud.google.com/go/run/apiv2/runpb"
+)
+
+// How long what is left may stay: the guard of a client that was killed has to
+// notice it, and a lease has to end.
+const (
+	chaosTTL  = time.Minute
+	goneLimit = 15 * time.Second
+	// A guard that saw its client die while a twin was being made waits for
+	// one that the platform may only show later.
+	guardLimit = time.Minute
+)
+
+// chaosFlags are those of every client in the matrix.
+var chaosFlags = []string{"--ttl", chaosTTL.String(), "--idle-timeout", "30s"}
+
+// chaosRun is one case of the matrix at work.
+type chaosRun struct {
+	chaos
+	t      *testing.T
+	stage  *stage
+	world  *world
+	home   string // the user's
+	target string
+	busy   chan struct{} // room for those that do something
+	lease  bool          // wait for leases; else the user comes back
+	took   time.Duration
+}
+
+// victim is the client that gets the signal.
+type victim struct {
+	cmd  *exec.Cmd
+	done <-chan struct{}
+	said func() string
+}
+
+func (r *chaosRun) run() {
+	r.busy <- struct{}{}
+	img, err := hello()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.world.deploy(r.t, r.target, img)
+	before := r.service()
+	began := time.Now()
+	if r.setup == "detached" {
+		r.detach()
+	}
+	v, other, release := r.hold()
+	if r.setup == "two" && other == nil {
+		other = r.companion()
+	}
+	struck := time.Now()
+	r.strike(v, release)
+	if other != nil {
+		r.finish(other)
+	}
+	<-r.busy
+	limit := goneLimit
+	if r.setup == "detached" {
+		struck, limit = r.comeBack(began, struck)
+	}
+	r.nothingLeft(struck, limit)
+	if after := r.service(); after.GetGeneration() != before.GetGeneration() || after.GetEtag() != before.GetEtag() {
+		r.t.Errorf("the target has changed:\n%v\n%v", before, after)
+	}
+	r.world.deleteTwin(r.t, r.target)
+}
+
+func (r *chaosRun) service() *runpb.Service {
+	r.t.Helper()
+	s, err := r.world.client.GetService(r.t.Context(), &runpb.GetServiceRequest{Name: r.world.parent() + "/services/" + r.target})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+// detach leaves a session in the target's twin.
+func (r *chaosRun) detach() {
+	m := r.world.terminal(r.t, append([]string{r.target, "--persist"}, chaosFlags...)...)
+	m.shows("# ")
+	m.types("echo det''ached $((6*7))\r")
+	m.shows("detached 42")
+	m.types("~d")
+	if code := m.wait(); code != 0 {
+		r.t.Fatalf("detaching ends with %d:\n%s", code, m.screen.String())
+	}
+}
+
+// ownTwin tells whether the client must have a twin of its own to get into its
+// phase, since it would join that of the session that is detached.
+func (r *chaosRun) ownTwin() bool {
+	return r.setup == "detached" && slices.Contains([]string{"push", "validate", "create", "ready", "delete"}, r.phase)
+}
+
+// exec starts a client with a command.
+func (r *chaosRun) exec(command string) *proc {
+	args := append([]string{r.target, "--exec", command}, chaosFlags...)
+	if r.ownTwin() {
+		args = append(args, "--set-env-vars", "MINE=1")
+	}
+	return r.world.start(r.t, args...)
+}
+
+// companion is a second client in its session, or as near to it as the victim
+// lets it come.
+func (r *chaosRun) companion() *proc {
+	p := r.exec("echo companion in >&2; read x; echo companion got $x >&2")
+	if r.phase == "ready" {
+		p.until("joining")
+	} else {
+		p.until("companion in")
+	}
+	return p
+}
+
+// finish demands that the companion has not been disturbed, and ends it.
+func (r *chaosRun) finish(p *proc) {
+	if _, err := p.stdin.Write([]byte("word\n")); err != nil {
+		r.t.Fatal(err)
+	}
+	p.until("companion got word")
+	p.wait().demand(r.t, 0)
+}
+
+// hold brings the victim into its phase. In the phases of a twin that exists
+// already the other client of two comes first.
+func (r *chaosRun) hold() (v victim, other *proc, release func()) {
+	early := func() {
+		if r.setup == "two" {
+			other = r.companion()
+		}
+	}
+	at := func(place string, pass int, command string) (victim, *proc, func()) {
+		s := r.stage.arm(r.target, place, pass)
+		p := r.exec(command)
+		if r.phase == "delete" {
+			_ = p.stdin.Close()
+		}
+		r.await(s.reached, p)
+		return victimOf(p), other, func() { close(s.release) }
+	}
+	const idle = "echo victim in >&2; cat"
+	switch r.phase {
+	case "find":
+		return at(placeFind, 0, idle)
+	case "read":
+		return at(placeRead, 0, idle)
+	case "push":
+		return at(placePush, 0, idle)
+	case "validate":
+		return at(placeCreate, 0, idle)
+	case "create":
+		return at(placeCreate, 1, idle)
+	case "ready":
+		return at(placeReady, 0, idle)
+	case "delete":
+		return at(placeDelete, 0, "echo victim in >&2")
+	case "dial":
+		early()
+		return at(placeDial, 0, idle)
+	}
+	early()
+	v, release = r.inSession()
+	return v, other, release
+}
+
+// inSession is hold for the phases that no hook of the emulator sees.
+func (r *chaosRun) inSession() (v victim, release func()) {
+	nothing := func() {}
+	switch r.phase {
+	case "handshake":
+		l := r.stage.lay(r.target, r.world.Addr)
+		answered := make(chan struct{})
+		l.heads = func() { l.stop(); l.heads = nil; close(answered) }
+		p := r.exec("echo victim in >&2; cat")
+		r.await(answered, p)
+		return victimOf(p), l.start
+	case "terminal":
+		args := append([]string{r.target}, chaosFlags...)
+		if r.setup == "detached" {
+			args = []string{"attach", r.target}
+		}
+		m := r.world.terminal(r.t, args...)
+		m.shows("# ")
+		return victim{cmd: m.cmd, done: m.done, said: func() string { return m.screen.String() }}, nothing
+	case "transfer":
+		p := r.exec("yes transfer >&2 & cat >/dev/null")
+		go func() {
+			zeros := make([]byte, 64<<10)
+			for err := error(nil); err == nil; _, err = p.stdin.Write(zeros) {
+			}
+		}()
+		p.until("transfer\n")
+		return victimOf(p), nothing
+	case "leave":
+		l := r.stage.lay(r.target, r.world.Addr)
+		p := r.exec("echo victim in >&2; sleep 1007; exit 0")
+		p.until("victim in")
+		waiting := l.stop()
+		r.endSleep()
+		r.await(waiting, p)
+		return victimOf(p), l.start
+	}
+	p := r.exec("echo victim in >&2; cat")
+	p.until("victim in")
+	return victimOf(p), nothing
+}
+
+// endSleep ends the victim's command from outside, behind the line.
+func (r *chaosRun) endSleep() {
+	ctx := time.After(goneLimit)
+	for n := 0; n == 0; {
+		for _, pid := range processesWith(r.t, "K_SERVICE="+r.target+"-ssh", "sleep\x001007") {
+			if err := syscall.Kill(pid, syscall.SIGTERM); err == nil {
+				n++
+			}
+		}
+		select {
+		case <-ctx:
+			r.t.Fatal("the victim's command is nowhere")
+		default:
+		}
+	}
+}
+
+func victimOf(p *proc) victim { return victim{cmd: p.cmd, done: p.done, said: p.stderr.String} }
+
+// await waits until the victim is where it is to be.
+func (r *chaosRun) await(reached <-chan struct{}, p *proc) {
+	r.t.Helper()
+	select {
+	case <-reached:
+	case <-p.done:
+		r.t.Fatalf("cloudssh ended before it was in phase %s; stderr:\n%s", r.phase, p.stderr.String())
+	case <-time.After(time.Minute):
+		r.t.Fatalf("cloudssh never was in phase %s; stderr:\n%s", r.phase, p.stderr.String())
+	}
+}
+
+// strike sends the signal, as a terminal or a person would: keys and closed
+// windows concern the whole job.
+func (r *chaosRun) strike(v victim, release func()) {
+	pid := v.cmd.Process.Pid
+	if r.signal == syscall.SIGINT || r.signal == syscall.SIGHUP {
+		pid = -pid
+	}
+	if err := syscall.Kill(pid, r.signal); err != nil {
+		r.t.Fatal(err)
+	}
+	if r.signal == syscall.SIGKILL {
+		<-v.done
+	}
+	release()
+	select {
+	case <-v.done:
+	case <-time.After(90 * time.Second):
+		r.t.Fatalf("cloudssh does not end:\n%s", v.said())
+	}
+	code, want := v.cmd.ProcessState.ExitCode(), 128+int(r.signal)
+	switch {
+	case r.signal == syscall.SIGKILL, code == want:
+	case code == 0 && (r.phase == "leave" || r.phase == "delete"): // the command had ended before
+	default:
+		r.t.Errorf("exit code %d, want %d:\n%s", code, want, v.said())
+	}
+}
+
+// comeBack ends the session that was detached: its lease does, or its user.
+// From then on nothing may be left for longer than the limit.
+func (r *chaosRun) comeBack(began, struck time.Time) (from time.Time, limit time.Duration) {
+	// A person who interrupts a session that was attached again has ended it.
+	ended := r.phase == "terminal" && (r.signal == syscall.SIGINT || r.signal == syscall.SIGTERM)
+	if ended {
+		return struck, chaosTTL + goneLimit
+	}
+	r.eventually(goneLimit, "the twin of the session that is detached alone", func() bool {
+		return slices.Equal(r.twins(), []string{r.target + "-ssh"})
+	})
+	if r.lease && (r.signal == syscall.SIGKILL || r.signal == syscall.SIGTERM) {
+		return began, time.Since(began) + chaosTTL + goneLimit
+	}
+	r.busy <- struct{}{}
+	defer func() { <-r.busy }()
+	m := r.world.terminal(r.t, "attach", r.target)
+	m.shows("detached 42")
+	m.types("exit\r")
+	if code := m.wait(); code != 0 {
+		r.t.Errorf("coming back ends with %d:\n%s", code, m.screen.String())
+	}
+	return time.Now(), goneLimit
+}
+
+// twins are the services that belong to the target.
+func (r *chaosRun) twins() []string {
+	return slices.DeleteFunc(r.world.services(r.t), func(name string) bool { return !strings.HasPrefix(name, r.target+"-ssh") })
+}
+
+// nothingLeft demands that twins, instances, processes and files go.
+func (r *chaosRun) nothingLeft(from time.Time, limit time.Duration) {
+	r.eventually(limit, "no twins", func() bool { return len(r.twins()) == 0 })
+	r.took = time.Since(from)
+	r.eventually(goneLimit, "no instances", func() bool {
+		return len(processesWith(r.t, "K_SERVICE="+r.target+"-ssh", "")) == 0
+	})
+	r.eventually(guardLimit, "no processes of cloudssh", func() bool {
+		return len(processesWith(r.t, "HOME="+r.home, "")) == 0
+	})
+	if left := r.files(); len(left) > 0 {
+		r.t.Errorf("files left behind: %q", left)
+	}
+}
+
+// files are those in the user's home that should not be there.
+func (r *chaosRun) files() (left []string) {
+	err := filepath.WalkDir(r.home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name := strings.TrimPrefix(path, r.home+"/")
+		if name != "config/id_ed25519" && !strings.HasPrefix(name, "state/swept-") {
+			left = append(left, name)
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Error(err)
+	}
+	return left
+}
+
+// eventually waits for what nothing announces.
+func (r *chaosRun) eventually(limit time.Duration, what string, ok func() bool) {
+	r.t.Helper()
+	over := time.After(limit)
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-over:
+			if !ok() {
+				r.t.Fatalf("after %v there are not %s: services %q, processes %v, files %q", limit, what, r.twins(),
+					processesWith(r.t, "HOME="+r.home, ""), r.files())
+			}
+			return
+		}
+	}
+}
