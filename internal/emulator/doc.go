@@ -17,6 +17,9 @@
 //     loopback interface (RFC 6761 §6.3); a client whose resolver does not know that must send the Host header itself.
 //   - Instances have no network but their own loopback interface and the metadata server: no name server, no egress, no
 //     VPC access, no Cloud SQL, no calls from one service to another.
+//   - An instance finds the Admin API, over REST and with an access token only, at the address in its environment variable
+//     RUN_EMULATOR_HOST, which the platform does not set: run.googleapis.com is out of its reach. A service's own variable
+//     of that name stays.
 //   - Nothing counts as internal traffic: a service whose ingress is not INGRESS_TRAFFIC_ALL answers 404 to everybody.
 //   - Requests that come from web pages (Origin, Sec-Fetch-Site) are refused by the Admin API and the registry, those
 //     under a foreign host name by the metadata server, too.

@@ -12,7 +12,9 @@
 //   - Session affinity is best effort on the platform and absent here.
 //   - Readiness probes are ignored. A failed liveness probe ends the instance, as on the platform; the next request
 //     starts another one.
-//   - An instance ends when any of its containers exits, sidecars included.
+//   - An instance ends when any of its containers exits, sidecars included. At the memory limit the kernel kills the
+//     process that takes most: only when that is a container's main process does the instance end.
+//   - An instance without requests is kept for the whole of its 15 minutes; on the platform it may go at any time.
 //   - A memory volume is a tmpfs whose pages count against the container that wrote them when the runtime accounts
 //     for that. It cannot be mounted by sub_path. A DISK volume is a directory of this machine: size_limit is not enforced.
 //   - A Cloud Storage bucket is an empty directory at first, as is an NFS export: one for all instances of this
