@@ -115,7 +115,7 @@ func (m *making) fingerprint(key string) string {
 		}
 	}
 	word(m.target.revision.GetName(), m.target.revision.GetUid(), key, m.req.Version)
-	word(m.req.CPU, m.req.Memory, m.req.ServiceAccount, fmt.Sprint(m.req.MinInstances))
+	word(m.req.CPU, m.req.Memory, m.req.ServiceAccount)
 	for _, n := range slices.Sorted(maps.Keys(m.images.pinned)) {
 		word(fmt.Sprint(n), m.images.pinned[n])
 	}
@@ -215,7 +215,7 @@ func (m *making) judge(svc *runpb.Service) state {
 		return leaving
 	case t.Expired(m.req.Clock()) || broken(svc):
 		return useless
-	case t.Spec != m.lease.Spec:
+	case t.Spec != m.lease.Spec, t.Shape.MinInstances < m.req.MinInstances:
 		return taken
 	}
 	return useful

@@ -595,10 +595,36 @@ func TestDeriveAgentConfig(t *testing.T) {
 		"app": map[string]any{
 			"entrypoint": []any{"/hello"}, "args": []any{}, "dir": "/", "user": "65532", "port": 9000.0,
 		},
-		"service": "app", "twin": "app-ssh", "reason": "why not",
+		"service": "app", "twin": "app-ssh", "reason": "why not", "owner": "ann@example.com",
+		"request_timeout": 3600.0, "resource": "projects/p/locations/r/services/app-ssh",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestDeriveMinInstances(t *testing.T) {
+	target, rev := app()
+	kept := spec()
+	kept.MinInstances = 1
+	twin, _, err := Derive(target, rev, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := twin.GetScaling(); s.GetMinInstanceCount() != 1 || s.GetMaxInstanceCount() != 1 || twin.GetTemplate().GetScaling().GetMinInstanceCount() != 0 {
+		t.Errorf("scaling %v", s)
+	}
+	env := mainOf(twin).GetEnv()
+	if text := env[len(env)-1].GetValue(); !strings.Contains(text, `"min_instances":1`) {
+		t.Errorf("the agent is told %s", text)
+	}
+	if got, want := shapeOf(twin), (provision.Shape{CPU: 1, Memory: 0.5, MinInstances: 1}); got != want {
+		t.Errorf("shape %v, want %v", got, want)
+	}
+	twin.Template.Containers = append(twin.Template.Containers, &runpb.Container{},
+		&runpb.Container{Resources: &runpb.ResourceRequirements{Limits: map[string]string{"cpu": "500m", "memory": "2Gi"}}})
+	if got, want := shapeOf(twin), (provision.Shape{CPU: 2.5, Memory: 3, MinInstances: 1}); got != want {
+		t.Errorf("shape with sidecars %v, want %v", got, want)
 	}
 }
 

@@ -206,6 +206,35 @@ func (c *cloud) succeed(svc *runpb.Service) func() *longrunningpb.Operation {
 	}
 }
 
+// UpdateService knows of labels alone.
+func (c *cloud) UpdateService(_ context.Context, r *runpb.UpdateServiceRequest) (*longrunningpb.Operation, error) {
+	name := r.GetService().GetName()
+	if err := c.called("UpdateService " + lastSegment(name) + " " + strings.Join(r.GetUpdateMask().GetPaths(), ",")); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	svc, ok := c.services[name]
+	c.serial++
+	etag := fmt.Sprintf("etag%d", c.serial)
+	c.mu.Unlock()
+	switch {
+	case !ok:
+		return nil, status.Error(codes.NotFound, "no such service")
+	case r.GetService().GetEtag() != svc.GetEtag():
+		return nil, status.Error(codes.Aborted, "the etag does not match")
+	}
+	up := proto.CloneOf(svc)
+	up.Labels, up.Etag = r.GetService().GetLabels(), etag
+	c.put(up)
+	looks := 0
+	return c.operation(func() *longrunningpb.Operation {
+		if looks++; looks == 1 {
+			return pending(up)
+		}
+		return done(up)
+	}), nil
+}
+
 func (c *cloud) DeleteService(_ context.Context, r *runpb.DeleteServiceRequest) (*longrunningpb.Operation, error) {
 	if err := c.called("DeleteService " + lastSegment(r.GetName())); err != nil {
 		return nil, err

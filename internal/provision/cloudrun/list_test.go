@@ -32,13 +32,18 @@ func TestTwins(t *testing.T) {
 	c, b := start(t)
 	going := twinListed("c-ssh", "r", "ann@example.com")
 	going.Metadata.DeletionTimestamp = &time.Time{}
-	pages := page([]string{"far", "away"}, twinListed("a-ssh", "r", "ann@example.com"), going, twinListed("b-ssh", "q", "bob@example.com"))
+	large := twinListed("b-ssh", "q", "bob@example.com")
+	large.Metadata.Annotations[minScale] = "1"
+	large.Spec.Template.Spec.Containers = make([]knContainer, 2)
+	large.Spec.Template.Spec.Containers[0].Resources.Limits = map[string]string{"cpu": "2", "memory": "1Gi"}
+	pages := page([]string{"far", "away"}, twinListed("a-ssh", "r", "ann@example.com"), going, large)
 	var selectors []string
 	c.list = func(w http.ResponseWriter, r *http.Request) {
 		selectors = append(selectors, r.URL.Path+" "+r.URL.Query().Get("labelSelector"))
 		pages(w, r)
 	}
 	var names []string
+	var shape provision.Shape // of the last
 	var unreachable *UnreachableError
 	for tw, err := range b.Twins(t.Context()) {
 		if err != nil {
@@ -48,10 +53,14 @@ func TestTwins(t *testing.T) {
 			continue
 		}
 		names = append(names, tw.Name+" "+tw.Region)
+		shape = tw.Shape
 		if tw.Mine != (tw.Name == "a-ssh") || tw.Source != "app" || tw.Reason != "because" || tw.Project != "p" || tw.Created.IsZero() ||
 			!tw.Expired(time.Unix(1790000001, 0)) || tw.Maker != "m" {
 			t.Errorf("twin %+v", tw)
 		}
+	}
+	if want := (provision.Shape{CPU: 3, Memory: 1.5, MinInstances: 1}); shape != want {
+		t.Errorf("shape %v, want %v", shape, want)
 	}
 	if !slices.Equal(names, []string{"a-ssh r", "b-ssh q"}) {
 		t.Errorf("twins %q", names)
