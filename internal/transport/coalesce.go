@@ -6,31 +6,35 @@ import (
 	"sync"
 )
 
-// wsBuffer is the size of the buffer through which the WebSocket library's
-// client masks what it sends: a long message leaves it in pieces of exactly
-// this size and a shorter last one.
-const wsBuffer = 4096
-
 // A coalescer gathers the pieces in which the WebSocket library's client writes
 // a message. Each would be a system call and, under TLS, a record of its own:
 // sixteen for a full frame.
 //
-// A piece of full size is held back, a shorter one ends a message and lets all
-// of it go. A message that is a multiple of the size has no shorter piece, so
-// the link flushes after each. Control frames, which the library also writes
-// by itself, are always shorter.
+// Between hold and Flush everything is gathered. What the library writes by
+// itself at other times, control frames, goes out at once.
 type coalescer struct {
 	io.ReadWriteCloser
 
-	mu  sync.Mutex
-	buf []byte
+	mu   sync.Mutex
+	held bool
+	buf  []byte
+}
+
+// hold gathers what is written until Flush.
+func (c *coalescer) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = true
 }
 
 func (c *coalescer) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.held && len(c.buf) == 0 {
+		return c.ReadWriteCloser.Write(p)
+	}
 	c.buf = append(c.buf, p...)
-	if len(p) == wsBuffer && len(c.buf) < 2*readLimit {
+	if c.held && len(c.buf) < 2*readLimit {
 		return len(p), nil
 	}
 	if err := c.send(); err != nil {
@@ -43,6 +47,7 @@ func (c *coalescer) Write(p []byte) (int, error) {
 func (c *coalescer) Flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.held = false
 	return c.send()
 }
 

@@ -23,13 +23,13 @@ func (s *stream) SetDeadline(t time.Time) error {
 // SetReadDeadline ends a Read in progress or to come with
 // os.ErrDeadlineExceeded at t. A later deadline, or none, makes Read work again.
 func (s *stream) SetReadDeadline(t time.Time) error {
-	return s.setDeadline(&s.readDeadline, t, s.readable)
+	return s.setDeadline(&s.readDeadline, t, &s.readable)
 }
 
 // SetWriteDeadline is SetReadDeadline for Write. Bytes that Write counted are
 // sent all the same.
 func (s *stream) SetWriteDeadline(t time.Time) error {
-	return s.setDeadline(&s.writeDeadline, t, s.room)
+	return s.setDeadline(&s.writeDeadline, t, &s.room)
 }
 
 func (s *stream) setDeadline(d *deadline, t time.Time, waiting *sync.Cond) error {

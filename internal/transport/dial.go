@@ -12,12 +12,14 @@ import (
 	"github.com/coder/websocket"
 )
 
-// dialTimeout bounds one attempt. A request to a service without a running
+// dialTimeout bounds the first attempt. A request to a service without a running
 // instance waits in Cloud Run's front end while one starts.
 const dialTimeout = time.Minute
 
-// Dial connects to an agent, in one attempt. ctx bounds the dialling, not the
-// connection.
+// Dial opens a new stream to an agent, in one attempt. ctx bounds the dialling,
+// not the connection, which from then on looks after itself: it moves to
+// another wire before the platform cuts the one it has, and dials again, for
+// ever, when the network took it away.
 //
 // The error is a *VersionError when client and agent do not match, a
 // *StatusError when something other than an upgrade was answered, and else the
@@ -29,32 +31,49 @@ func Dial(ctx context.Context, e Endpoint) (*Conn, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %s", dialTimeout))
 	defer cancel()
-	header, err := e.header(ctx)
-	if err != nil {
+	k := newKeeper(e, newStream(addr("client"), addr(u.Host)))
+	if err := k.begin(ctx); err != nil {
 		return nil, err
 	}
-	s := newStream(addr("client"), addr(u.Host))
-	l := newLink(s, clientDead)
+	return &Conn{stream: k.s, peer: k.peer, keeper: k}, nil
+}
+
+// openWebSocket upgrades a request to a WebSocket.
+func (e Endpoint) openWebSocket(ctx context.Context) (wire, Peer, error) {
+	u, err := streamURL(e.URL)
+	if err != nil {
+		return nil, Peer{}, err
+	}
+	header, err := e.header(ctx)
+	if err != nil {
+		return nil, Peer{}, err
+	}
+	w := newWSWire()
 	client, up := e.client()
 	ws, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the body is ws itself, or in memory after an error
 		HTTPClient:     client,
 		HTTPHeader:     header,
 		Subprotocols:   []string{Subprotocol},
-		OnPingReceived: l.answerPing,
+		OnPingReceived: w.answerPing,
 	})
 	if err != nil {
-		return nil, e.dialError(ctx, u, resp, err)
+		return nil, Peer{}, e.dialError(ctx, u, resp, err)
 	}
-	peer := Peer{
-		Version:  resp.Header.Get(VersionHeader),
-		Instance: resp.Header.Get(InstanceHeader),
-		HostKey:  resp.Header.Get(HostKeyHeader),
-	}
+	peer := peerOf(resp.Header)
 	if err := e.check(ws.Subprotocol(), peer); err != nil {
-		return nil, errors.Join(err, ws.CloseNow())
+		return nil, Peer{}, errors.Join(err, ws.CloseNow())
 	}
-	l.attach(ws, up.conn, up.conn.Flush)
-	return &Conn{stream: s, peer: peer}, nil
+	w.attach(ws, up.conn, up.conn)
+	return w, peer, nil
+}
+
+// peerOf is who answered, by the header of the answer.
+func peerOf(header http.Header) Peer {
+	return Peer{
+		Version:  header.Get(VersionHeader),
+		Instance: header.Get(InstanceHeader),
+		HostKey:  header.Get(HostKeyHeader),
+	}
 }
 
 func streamURL(base string) (*url.URL, error) {
@@ -76,7 +95,7 @@ func (e Endpoint) header(ctx context.Context) (http.Header, error) {
 	if e.Header != nil {
 		fresh, err := e.Header(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("making request headers: %w", err)
+			return nil, &headerError{err}
 		}
 		header = fresh.Clone()
 		if header == nil {
@@ -90,7 +109,7 @@ func (e Endpoint) header(ctx context.Context) (http.Header, error) {
 // check says whether what was reached is an agent of our version.
 func (e Endpoint) check(subprotocol string, peer Peer) error {
 	if subprotocol != Subprotocol {
-		return fmt.Errorf("the server took the upgrade but does not speak %s: it is not an agent", Subprotocol)
+		return fmt.Errorf("%w: it does not speak %s", errNoUpgrade, Subprotocol)
 	}
 	if peer.Version != e.Version {
 		return &VersionError{Client: e.Version, Agent: peer.Version}
@@ -118,6 +137,9 @@ func (e Endpoint) statusError(resp *http.Response) error {
 	if resp.StatusCode == http.StatusUpgradeRequired && agent != "" && agent != e.Version {
 		return &VersionError{Client: e.Version, Agent: agent}
 	}
+	if resp.StatusCode == http.StatusBadRequest && agent == e.Version {
+		return fmt.Errorf("%w: it took the upgrade out of the request", errNoUpgrade)
+	}
 	status := &StatusError{Code: resp.StatusCode, Header: resp.Header}
 	if resp.Body != nil {
 		// The library kept the first 1024 bytes; a body cut short is still worth showing.
@@ -132,3 +154,9 @@ type addr string
 
 func (addr) Network() string  { return "websocket" }
 func (a addr) String() string { return string(a) }
+
+// headerError says that Endpoint.Header failed: no token could be had.
+type headerError struct{ err error }
+
+func (e *headerError) Error() string { return "making request headers: " + e.err.Error() }
+func (e *headerError) Unwrap() error { return e.err }

@@ -20,7 +20,7 @@ func TestDialTellsWhoAnswered(t *testing.T) {
 	}
 	for range 2 {
 		client, server := pair(t, l, e)
-		want := Peer{Version: testVersion, Instance: "c0ffee", HostKey: "ssh-ed25519 AAAAC3Nz"}
+		want := Peer{Version: testVersion, Instance: "c0ffee", HostKey: "ssh-ed25519 AAAAC3Nz", Keep: defaultKeep}
 		if got := client.Peer(); got != want {
 			t.Errorf("Peer = %+v, want %+v", got, want)
 		}
@@ -37,7 +37,7 @@ func TestDialTellsWhoAnswered(t *testing.T) {
 }
 
 func TestDialSendsOurHeaders(t *testing.T) {
-	seen := make(chan *http.Request, 1)
+	seen := make(chan *http.Request, 8)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r
 		http.Error(w, "no", http.StatusForbidden)

@@ -79,3 +79,13 @@ type BrokenError struct {
 func (e *BrokenError) Error() string { return "connection broken: " + e.Err.Error() }
 
 func (e *BrokenError) Unwrap() error { return e.Err }
+
+// plain is text of the peer's, fit to be shown.
+func plain(text []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(string(text), "?"))
+}

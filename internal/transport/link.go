@@ -1,352 +1,323 @@
 package transport
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 const (
-	// pingInterval is how long a side may send nothing before it sends a PING.
-	// Intermediate proxies drop connections without data frames, some of them
-	// after 30 seconds.
-	pingInterval = 15 * time.Second
-	// clientDead and serverDead are the silences after which the peer counts as
-	// lost. The client is less patient: a person waits there, and it is the
-	// side that can dial again.
-	clientDead = 2 * pingInterval
-	serverDead = 3 * pingInterval
-	// readPiece is how much of a message is read before the clock of liveness
-	// is set anew: on a slow path one frame may take longer than clientDead.
-	readPiece = 16 << 10
+	// ackEvery is how many consumed bytes are acknowledged by a frame of its
+	// own, ackDelay how long fewer wait for a frame that goes anyway.
+	ackEvery = 32 << 10
+	ackDelay = 200 * time.Millisecond
+	// inlineLimit is how many bytes may be in flight for Write to send by
+	// itself: so few that the network takes them without waiting.
+	inlineLimit = 16 << 10
 )
 
-// A link carries a stream over one WebSocket: a goroutine that reads, one that
-// writes, one that watches the clock.
+// frames are buffers for one DATA frame. None is held by a link that is idle.
 //
-// The WebSocket is only ever given context.Background(), because the library
-// closes a connection whose context ends; to stop a read or a write, the
-// network connection below is closed.
+//nolint:gochecknoglobals // a pool is there to be shared
+var frames = sync.Pool{New: func() any { return new([maxFrame]byte) }}
+
+// A link moves a stream's bytes over one wire: a goroutine that reads, one that
+// writes when Write does not do so itself, and a timer (liveness.go). When a
+// newer link takes its place it is over, and nothing that it still receives
+// counts.
+//
+// The stream's mutex guards its fields.
 type link struct {
-	stream *stream
-	ws     *websocket.Conn
-	flush  func() error // sends what the client's write coalescing holds back
-	raw    io.Closer    // the network connection
-	cut    func()       // closes raw, once, without waiting
-	dead   time.Duration
-	start  time.Time
-	heard  atomic.Int64 // since start, in nanoseconds: when something last came
-	done   chan struct{}
+	s     *stream
+	w     wire
+	work  sync.Cond     // the writer waits here
+	began time.Time     // as a wire: the request, not the attach
+	done  chan struct{} // reader and writer have ended
 
-	writing atomic.Bool // the writer is in a WebSocket write
+	over     bool
+	ended    time.Time // when
+	err      error     // and why; nil if another link took its place
+	farewell []byte    // the last frame, if any
+	writing  bool      // a goroutine is in wire.write
 
-	// The stream's mutex guards these.
-	ping, pong bool // frames that are due
-	paused     bool // the reader waits for Read, so silence means nothing
-	sending    bool // a data frame is on its way out
-	over       bool // nothing more can be sent
-	sent       time.Time
-	code       websocket.StatusCode // to close with, and why
-	reason     string
+	ack, ping, pong bool   // frames that are due
+	stamp           uint64 // for PONG
+	away            []byte // a GOAWAY that is due
+	goAway          *frame // one that came
+	ackTimer        *time.Timer
+	ackArmed        bool
+
+	flow flow
+	life liveness
+
+	scratch [4 * 24]byte // control frames on their way out
+	out     [5][]byte
 }
 
-// newLink makes a link without its WebSocket, which attach adds: the
-// WebSocket's callback needs the link.
-func newLink(s *stream, dead time.Duration) *link {
+// newLink puts a wire under the stream. The mutex is held; start follows.
+func newLink(s *stream, w wire) *link {
 	now := time.Now()
-	l := &link{stream: s, dead: dead, start: now, sent: now, done: make(chan struct{}), code: websocket.StatusNormalClosure}
+	l := &link{s: s, w: w, began: now, done: make(chan struct{})}
+	l.work.L = &s.mu
+	l.life.sent = now
+	if p, ok := w.(progressive); ok {
+		p.progress(l.hear)
+	}
 	s.link = l
+	s.finned = false
+	s.stats.Wires++
 	return l
 }
 
-// attach starts the link's goroutines.
-func (l *link) attach(ws *websocket.Conn, raw io.Closer, flush func() error) {
-	l.ws, l.raw, l.flush = ws, raw, flush
-	// In the background: closing a TLS connection whose peer reads nothing may
-	// wait for seconds to send its alert.
-	l.cut = sync.OnceFunc(func() { go l.raw.Close() }) //nolint:errcheck // nothing is left to do about it
-	ws.SetReadLimit(readLimit)
-	go l.run()
-}
-
-// answerPing decides on WebSocket pings, which only a proxy would send. While
-// our writer is blocked the answer would have to wait behind it, and the
-// library fails the read after five seconds of that: better no answer.
-func (l *link) answerPing(context.Context, []byte) bool { return !l.writing.Load() }
-
+// run reads until the link is over, beside a writer, and leaves nothing behind.
 func (l *link) run() {
 	defer close(l.done)
-	var loops sync.WaitGroup
-	stop := make(chan struct{})
-	loops.Go(func() { l.watch(stop) })
-	loops.Go(l.writeLoop)
-	l.fail(l.readLoop())
-	close(stop)
-	loops.Wait()
-	l.cut()
-	l.ws.CloseNow() //nolint:errcheck // closed already; this frees its buffers
+	var writer sync.WaitGroup
+	writer.Go(l.writeLoop)
+	l.s.mu.Lock()
+	l.watch()
+	l.s.mu.Unlock()
+	err := l.readLoop()
+	l.s.mu.Lock()
+	l.fail(err)
+	l.s.mu.Unlock()
+	writer.Wait()
+	l.w.close() //nolint:errcheck // closed already; this frees what it holds
 }
 
-// fail ends the link with err; the first error counts. io.EOF is the peer's
-// clean close.
+// fail ends the link because of the network. The mutex is held.
 func (l *link) fail(err error) {
-	s := l.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.end == nil {
-		s.end = err
-	}
-	l.over = true
-	s.wakeAll()
-	if l.reason == "" { // nobody to say goodbye to
-		l.cut()
+	if l.over {
 		return
 	}
-	// The writer tells the peer why, unless it is stuck in a write that a peer
-	// which no longer reads will never let end.
-	time.AfterFunc(closeTimeout, l.cut)
+	l.end(err)
+	l.w.close() //nolint:errcheck // the network has said all there was to say
+	l.s.lost(err)
 }
 
-func (l *link) hear() { l.heard.Store(int64(time.Since(l.start))) }
+// retire ends the link with a last frame, for which the network has a second.
+// The mutex is held.
+func (l *link) retire(farewell []byte) {
+	if l.over {
+		return
+	}
+	l.farewell = farewell
+	l.end(nil)
+	if farewell == nil {
+		l.w.close() //nolint:errcheck // another wire has taken its place
+		return
+	}
+	time.AfterFunc(closeTimeout, func() { l.w.close() }) //nolint:errcheck // as above
+}
+
+func (l *link) end(err error) {
+	l.over, l.err, l.ended = true, err, time.Now()
+	if l.s.link == l {
+		l.s.link = nil
+		l.s.detached = time.Now()
+	}
+	l.life.stop()
+	if l.ackTimer != nil {
+		l.ackTimer.Stop()
+	}
+	l.work.Broadcast()
+	l.s.room.Broadcast() // there is more of it without a link
+}
 
 // readLoop takes frames until there are no more, and says why.
 func (l *link) readLoop() error {
-	buf := make([]byte, readLimit)
 	for {
-		msg, err := l.readMessage(buf)
-		if errors.Is(err, errTextMessage) || errors.Is(err, errLongFrame) {
-			return l.protocolError(err)
-		}
+		msg, err := l.w.read()
 		if err != nil {
-			return readError(err)
-		}
-		kind, payload, err := parseFrame(msg)
-		if err != nil {
-			return l.protocolError(err)
-		}
-		switch kind {
-		case frameData:
-			l.deliver(payload)
-		case framePing:
-			l.due(&l.pong)
-		}
-	}
-}
-
-var errTextMessage = errors.New("text message where frames are binary")
-
-func (l *link) readMessage(buf []byte) ([]byte, error) {
-	kind, r, err := l.ws.Reader(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	l.hear()
-	if kind != websocket.MessageBinary {
-		return nil, errTextMessage
-	}
-	n := 0
-	for {
-		m, err := r.Read(buf[n:min(n+readPiece, len(buf))])
-		n += m
-		switch {
-		case errors.Is(err, io.EOF):
-			return buf[:n], nil
-		case err != nil:
-			return nil, err
-		case n == len(buf):
-			return nil, errLongFrame
+			return err
 		}
 		l.hear()
+		f, err := parseFrame(msg)
+		if err != nil {
+			return &protocolError{err.Error()}
+		}
+		if err := l.take(f); err != nil {
+			return err
+		}
 	}
 }
 
-// readError puts a failed read plainly.
-func readError(err error) error {
-	var closed websocket.CloseError
-	switch {
-	case errors.As(err, &closed):
-		if closed.Code == websocket.StatusNormalClosure {
+// take does what a frame asks for. io.EOF means that the link is over.
+func (l *link) take(f frame) error {
+	s := l.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.over {
+		return io.EOF
+	}
+	s.stats.FramesIn++
+	switch f.kind {
+	case frameData, frameAck, framePing, framePong, frameFin:
+		if f.ack > s.reached {
+			s.end(&FinalError{Reason: OutOfRange}, resetRange)
 			return io.EOF
 		}
-		return &BrokenError{fmt.Errorf("the peer gave up: %s (%s)", closed.Reason, closed.Code)}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &BrokenError{io.ErrUnexpectedEOF}
-	case errors.Is(err, websocket.ErrMessageTooBig):
-		return &BrokenError{errLongFrame}
+		l.acked(f.ack)
 	}
-	var network *net.OpError
-	if errors.As(err, &network) {
-		return &BrokenError{network}
+	if l.over {
+		return io.EOF
 	}
-	return &BrokenError{err}
-}
-
-// protocolError makes the writer close the WebSocket with the reason.
-func (l *link) protocolError(err error) error {
-	l.stream.mu.Lock()
-	defer l.stream.mu.Unlock()
-	l.code, l.reason = websocket.StatusProtocolError, err.Error()
-	return &BrokenError{fmt.Errorf("protocol error: %w", err)}
-}
-
-// deliver hands data to Read. It waits while too much is unread, and then the
-// silence of a connection nobody reads from is no sign of death.
-func (l *link) deliver(p []byte) {
-	s := l.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.in.Len()+len(p) > maxUnread && !s.closed && !l.over {
-		l.paused = true
-		s.space.Wait()
+	l.answered()
+	switch f.kind {
+	case frameData:
+		return l.data(f)
+	case framePing:
+		l.pong, l.stamp = true, f.pos
+		l.work.Signal()
+	case framePong:
+		l.answer(f.pos)
+		l.answered()
+	case frameFin:
+		return l.finish(f)
+	case frameGoAway:
+		l.goAway = &f
+		s.poke()
+	case frameReset:
+		l.reset(f)
+		return io.EOF
 	}
-	if l.paused {
-		l.paused = false
-		l.hear()
-	}
-	if s.closed { // nobody will read it, but the peer's close comes after it
-		return
-	}
-	s.in.Write(p)
-	s.readable.Broadcast()
-}
-
-// due marks a control frame for sending. The reader never writes itself: a
-// blocked write must not stop it.
-func (l *link) due(frame *bool) {
-	l.stream.mu.Lock()
-	defer l.stream.mu.Unlock()
-	*frame = true
-	l.stream.work.Signal()
-}
-
-func (l *link) writeLoop() {
-	spare := newFrame()
-	for {
-		frame, data := l.next(spare)
-		if frame == nil {
-			l.sayGoodbye()
-			return
-		}
-		if data {
-			spare = frame // written below, before next can lend it out again
-		}
-		if err := l.write(frame); err != nil {
-			l.fail(&BrokenError{writeCause(err)})
-			return
-		}
-	}
-}
-
-// next waits for a frame to send; nil means that there will be none. Control
-// frames come first, so that bulk data cannot delay them by more than a frame.
-// What Write put in the buffer while the frame before was on its way goes out
-// as one frame: SSH writes in small pieces.
-func (l *link) next(spare []byte) (frame []byte, data bool) {
-	s := l.stream
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l.sending = false
-	for {
-		switch {
-		case l.over:
-			return nil, false
-		case l.pong:
-			l.pong = false
-			return []byte{framePong}, false
-		case len(s.out) > 1:
-			frame, s.out = s.out, spare[:1]
-			l.sending, l.ping = true, false
-			s.room.Broadcast()
-			return frame, true
-		case s.closed:
-			return nil, false
-		case l.ping:
-			l.ping = false
-			return []byte{framePing}, false
-		}
-		s.work.Wait()
-	}
-}
-
-func (l *link) write(frame []byte) error {
-	l.writing.Store(true)
-	defer l.writing.Store(false)
-	if err := l.ws.Write(context.Background(), websocket.MessageBinary, frame); err != nil {
-		return err
-	}
-	if err := l.flush(); err != nil {
-		return err
-	}
-	l.stream.mu.Lock()
-	l.sent = time.Now()
-	l.stream.mu.Unlock()
 	return nil
 }
 
-// writeCause is the network's error out of the library's many words.
-func writeCause(err error) error {
-	var network *net.OpError
-	if errors.As(err, &network) {
-		return network
+// data receives bytes.
+func (l *link) data(f frame) error {
+	s := l.s
+	if f.pos != s.received() || s.eof {
+		return &protocolError{fmt.Sprintf("bytes at %d where %d was next", f.pos, s.received())}
 	}
-	return err
+	if s.in.len()+len(f.payload) > s.mine {
+		return &protocolError{"more bytes than the window holds"}
+	}
+	s.faults = 0
+	s.stats.BytesIn += uint64(len(f.payload))
+	if s.closed { // nobody will read it
+		s.in.base += uint64(len(f.payload))
+		s.in.end = s.in.base
+		l.consumed()
+		return nil
+	}
+	s.in.append(f.payload)
+	s.readable.Signal()
+	return nil
 }
 
-// sayGoodbye sends the close and waits until the peer confirms it or the
-// reader finds the connection gone.
-func (l *link) sayGoodbye() {
-	l.stream.mu.Lock()
-	code, reason := l.code, l.reason
-	gone := l.over && reason == ""
-	l.stream.mu.Unlock()
-	if gone {
+// finish receives the end of the peer's side. It may come again, when CloseWrite
+// is followed by Close.
+func (l *link) finish(f frame) error {
+	s := l.s
+	if f.pos != s.in.end {
+		return &protocolError{fmt.Sprintf("an end at %d where %d was next", f.pos, s.in.end)}
+	}
+	s.eof = true
+	if f.code&finHangup != 0 {
+		s.gone = true
+	}
+	l.consumed()
+	s.wake()
+	if s.closed && s.gone {
+		s.end(nil, resetDone)
+		return io.EOF
+	}
+	return nil
+}
+
+// reset receives the end of the stream.
+func (l *link) reset(f frame) {
+	s := l.s
+	var err error
+	switch f.code {
+	case resetDone:
+		if !s.closed && !s.eof {
+			err = &FinalError{Reason: Reset}
+		}
+	case resetRange:
+		err = &FinalError{Reason: OutOfRange}
+	case resetSuperseded:
+		err = &FinalError{Reason: StaleEpoch}
+	case resetExpired:
+		err = &FinalError{Reason: Expired}
+	default:
+		err = &FinalError{Reason: Reset, Text: plain(f.payload)}
+	}
+	l.retire(nil)
+	s.end(err, f.code)
+}
+
+// acked notes what the peer has consumed.
+func (l *link) acked(ack uint64) {
+	s := l.s
+	if ack <= s.acked() {
 		return
 	}
-	defer time.AfterFunc(closeTimeout, l.cut).Stop()
-	l.ws.Close(code, reason) //nolint:errcheck // the reader reports how it ended
-	l.cut()
+	if s.fin && ack == s.out.end+1 {
+		s.heardUs = true
+		ack = s.out.end
+	}
+	s.out.drop(ack)
+	if s.settle(); l.over {
+		return
+	}
+	now := time.Now()
+	l.flow.acked(now, s.out.base, s.sent)
+	if l.flow.wantsProbe(now) && s.sent < s.out.end {
+		l.flow.probing = true
+	}
+	s.makeRoom()
+	if s.sent < s.out.end || l.flow.probing {
+		l.work.Signal()
+	}
 }
 
-// watch keeps the connection alive and finds out when it is not.
-func (l *link) watch(stop <-chan struct{}) {
-	timer := time.NewTimer(min(pingInterval, l.dead))
-	defer timer.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-timer.C:
-			timer.Reset(l.check(time.Now()))
+// written sends, or has sent, n bytes that Write has just buffered. A keystroke
+// on an idle link goes out here and now; what would have to wait for the
+// network is the writer's.
+func (l *link) written(n int) {
+	s := l.s
+	if !l.writing && s.out.len() <= inlineLimit && s.sent+uint64(n) == s.out.end {
+		l.write()
+		if l.due() {
+			l.work.Signal()
+		}
+		return
+	}
+	if !l.writing {
+		l.work.Signal()
+	}
+}
+
+// consumed sees to it that the peer learns what was read.
+func (l *link) consumed() {
+	s := l.s
+	n := s.consumed() - s.told
+	switch {
+	case n == 0:
+	case n >= ackEvery, s.eof && s.in.len() == 0:
+		l.ack = true
+		if !l.writing {
+			l.work.Signal()
+		}
+	case !l.ackArmed:
+		l.ackArmed = true
+		if l.ackTimer == nil {
+			l.ackTimer = time.AfterFunc(ackDelay, l.ackNow)
+		} else {
+			l.ackTimer.Reset(ackDelay)
 		}
 	}
 }
 
-// check does what is due at now and says how long until it must look again.
-func (l *link) check(now time.Time) time.Duration {
-	s := l.stream
-	s.mu.Lock()
-	wait := pingInterval
-	if quiet := now.Sub(l.sent); quiet < pingInterval {
-		wait = pingInterval - quiet
-	} else if !l.ping {
-		l.ping = true
-		s.work.Signal()
+func (l *link) ackNow() {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.ackArmed = false
+	if !l.over && l.s.consumed() > l.s.told {
+		l.ack = true
+		l.work.Signal()
 	}
-	silent := now.Sub(l.start) - time.Duration(l.heard.Load())
-	lost := !l.paused && silent >= l.dead
-	if !l.paused && !lost {
-		wait = min(wait, l.dead-silent)
-	}
-	s.mu.Unlock()
-	if lost {
-		l.fail(&BrokenError{fmt.Errorf("nothing came from the peer for %s", l.dead)})
-	}
-	return wait
 }

@@ -1,12 +1,9 @@
 package transport
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,12 +11,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
-// defaultBacklog is how many streams may wait for Accept.
-const defaultBacklog = 16
+const (
+	defaultBacklog = 16
+	defaultKeep    = 24 * time.Hour
+	defaultStreams = 1000
+	// handshakeTimeout is how long a client has for its attach after the
+	// upgrade.
+	handshakeTimeout = 10 * time.Second
+	// freshLoss is how long ago a client may have been lost for Shutdown to
+	// wait for it.
+	freshLoss = 5 * time.Second
+)
 
 // ListenerConfig is what an agent says of itself.
 type ListenerConfig struct {
@@ -38,14 +42,18 @@ type ListenerConfig struct {
 	MaxStreams int
 	// Logger gets what happens on the wires, at debug level. Nil discards it.
 	Logger *slog.Logger
+
+	window int // bytes taken unread; 0 means maxWindow
 }
 
 // A Listener makes a net.Listener out of HTTP requests: as an http.Handler it
-// answers StreamPath and StatusPath, and each stream opened there comes out of
-// Accept. It keeps no record of streams once they are accepted.
+// answers StreamPath, StatusPath and the paths of the HTTP wire. Each stream
+// opened there comes out of Accept, and is kept for the client to come back to
+// when its wire is lost.
 type Listener struct {
 	cfg     ListenerConfig
-	slots   chan struct{} // one per stream upgraded or being upgraded, not accepted
+	streams *registry
+	slots   chan struct{} // one per stream not accepted yet
 	conns   chan *Conn
 	refuse  atomic.Int32
 	mux     *http.ServeMux
@@ -63,15 +71,26 @@ func NewListener(cfg ListenerConfig) *Listener {
 	if cfg.Backlog <= 0 {
 		cfg.Backlog = defaultBacklog
 	}
+	if cfg.Keep <= 0 {
+		cfg.Keep = defaultKeep
+	}
+	if cfg.MaxStreams <= 0 {
+		cfg.MaxStreams = defaultStreams
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	l := &Listener{
-		cfg:   cfg,
-		slots: make(chan struct{}, cfg.Backlog),
-		conns: make(chan *Conn, cfg.Backlog),
-		mux:   http.NewServeMux(),
-		done:  make(chan struct{}),
+		cfg:     cfg,
+		streams: newRegistry(cfg.Keep, cfg.MaxStreams),
+		slots:   make(chan struct{}, cfg.Backlog),
+		conns:   make(chan *Conn, cfg.Backlog),
+		mux:     http.NewServeMux(),
+		done:    make(chan struct{}),
 	}
 	l.mux.HandleFunc("GET "+StatusPath, l.serveStatus)
 	l.mux.HandleFunc("GET "+StreamPath, l.serveStream)
+	l.routeHTTP()
 	return l
 }
 
@@ -82,10 +101,8 @@ func (l *Listener) Refuse(code int) { l.refuse.Store(int32(code)) }
 // Accept waits for the next stream, which is a *Conn. After Close the error is
 // net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
-	select {
-	case <-l.done:
+	if l.closed() {
 		return nil, net.ErrClosed
-	default:
 	}
 	select {
 	case conn := <-l.conns:
@@ -96,25 +113,69 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and the handlers, and closes streams that nobody accepted.
-// Accepted streams go on.
+func (l *Listener) closed() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close ends Accept, and the streams that nobody accepted. Accepted streams go
+// on and may be resumed; there will be no new ones.
 func (l *Listener) Close() error {
 	l.closing.Do(func() { close(l.done) })
+	l.drain()
 	return nil
 }
 
-// Shutdown ends Accept, refuses every later stream, tells the clients that the
-// instance stops, and waits until what was written to the streams has been
-// acknowledged or ctx ends.
+// drain ends the streams that nobody will accept.
+func (l *Listener) drain() {
+	for {
+		select {
+		case left := <-l.conns:
+			left.Abort() //nolint:errcheck // it has none
+		default:
+			return
+		}
+	}
+}
+
+// Shutdown is Close for an instance that stops: it tells the clients so, and
+// waits until they have consumed what was written to their streams, or ctx
+// ends. Streams that were lost a while ago are not waited for.
 func (l *Listener) Shutdown(ctx context.Context) error {
-	return errors.Join(l.Close(), context.Cause(ctx))
+	err := l.Close()
+	for _, t := range l.streams.all() {
+		s := t.stream
+		s.mu.Lock()
+		if s.link != nil {
+			s.link.away = appendGoAway(nil, goAwayShutdown, 0)
+			s.link.work.Signal()
+		}
+		s.mu.Unlock()
+	}
+	for _, t := range l.streams.all() {
+		flushed := t.stream.flushed()
+		if flushed == nil {
+			continue
+		}
+		select {
+		case <-flushed:
+		case <-t.stream.done:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for clients to take their last output: %w", context.Cause(ctx))
+		}
+	}
+	return err
 }
 
 // Addr names the instance: the listener has no address of its own.
 func (l *Listener) Addr() net.Addr { return addr(l.cfg.Instance) }
 
-// ServeHTTP answers the agent's two paths. For a stream it returns when the
-// stream has ended or the Listener is closed.
+// ServeHTTP answers the agent's paths. For a wire it returns when the wire is
+// over.
 func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(VersionHeader, l.cfg.Version)
 	l.mux.ServeHTTP(w, r)
@@ -127,38 +188,39 @@ func (l *Listener) serveStatus(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (l *Listener) serveStream(w http.ResponseWriter, r *http.Request) {
-	if code := int(l.refuse.Load()); code != 0 {
-		http.Error(w, refusal(code), code)
-		return
-	}
-	if client := r.Header.Get(VersionHeader); client != l.cfg.Version {
-		http.Error(w, fmt.Sprintf("the agent is version %s, the client %q", l.cfg.Version, client), http.StatusUpgradeRequired)
+	if !l.admit(w, r) {
 		return
 	}
 	if !offers(r, Subprotocol) {
 		http.Error(w, "this is an agent of cloudssh; it speaks the WebSocket subprotocol "+Subprotocol, http.StatusBadRequest)
 		return
 	}
-	select {
-	case <-l.done:
-		http.Error(w, "the agent is shutting down", http.StatusServiceUnavailable)
+	ours, err := acceptWS(w, r)
+	if err != nil {
 		return
-	default:
 	}
-	select {
-	case l.slots <- struct{}{}:
-	default:
+	l.serveWire(ours, r)
+}
+
+// admit says who we are, and whether a wire may be opened now. If not, it has
+// answered.
+func (l *Listener) admit(w http.ResponseWriter, r *http.Request) bool {
+	if code := int(l.refuse.Load()); code != 0 {
+		http.Error(w, refusal(code), code)
+		return false
+	}
+	if client := r.Header.Get(VersionHeader); client != l.cfg.Version {
+		http.Error(w, fmt.Sprintf("the agent is version %s, the client %q", l.cfg.Version, client), http.StatusUpgradeRequired)
+		return false
+	}
+	if len(l.slots) == cap(l.slots) {
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "too many streams wait to be accepted", http.StatusServiceUnavailable)
-		return
+		return false
 	}
-	conn, err := l.upgrade(w, r)
-	if err != nil {
-		<-l.slots
-		return
-	}
-	l.conns <- conn // never blocks: it has a slot
-	l.wait(conn)
+	w.Header().Set(InstanceHeader, l.cfg.Instance)
+	w.Header().Set(HostKeyHeader, l.cfg.HostKey)
+	return true
 }
 
 // offers reports whether the client offers a WebSocket subprotocol.
@@ -178,54 +240,4 @@ func refusal(code int) string {
 		return "this twin is about to be deleted"
 	}
 	return http.StatusText(code)
-}
-
-// wait returns when the stream ends or the listener closes, and then sees to
-// streams that were left in the backlog.
-func (l *Listener) wait(conn *Conn) {
-	select {
-	case <-conn.link.done:
-		return
-	case <-l.done:
-	}
-	for {
-		select {
-		case left := <-l.conns:
-			left.Close() //nolint:errcheck // nobody ever used it
-		default:
-			return
-		}
-	}
-}
-
-// upgrade answers 101. After an error the answer has been given.
-func (l *Listener) upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
-	w.Header().Set(InstanceHeader, l.cfg.Instance)
-	w.Header().Set(HostKeyHeader, l.cfg.HostKey)
-	s := newStream(l.Addr(), addr(r.RemoteAddr))
-	link := newLink(s, serverDead)
-	hijacker := &hijacker{ResponseWriter: w}
-	ws, err := websocket.Accept(hijacker, r, &websocket.AcceptOptions{
-		Subprotocols:   []string{Subprotocol},
-		OnPingReceived: link.answerPing,
-	})
-	if err != nil {
-		return nil, err
-	}
-	link.attach(ws, hijacker.conn, func() error { return nil })
-	peer := Peer{Version: l.cfg.Version, Instance: l.cfg.Instance, HostKey: l.cfg.HostKey}
-	return &Conn{stream: s, peer: peer}, nil
-}
-
-// A hijacker remembers the connection that the WebSocket library takes over,
-// because the library does not let go of it.
-type hijacker struct {
-	http.ResponseWriter
-	conn io.Closer
-}
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	h.conn = conn
-	return conn, rw, err
 }

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 )
@@ -46,6 +45,9 @@ type Endpoint struct {
 	Observe func(State)
 	// Logger gets what happens on the wires, at debug level. Nil discards it.
 	Logger *slog.Logger
+
+	window int              // bytes taken unread; 0 means maxWindow
+	wall   func() time.Time // the clock on the wall; nil means time.Now
 }
 
 // Peer is what an agent says of itself in the answer to the upgrade, over TLS.
@@ -65,19 +67,3 @@ type Status struct {
 	Version  string `json:"version"`
 	Instance string `json:"instance"`
 }
-
-// A Conn is a byte stream to the peer. Its deadlines are those of a TCP
-// connection: passing one fails the call, never the connection.
-//
-// Read gives io.EOF when the peer closed the stream and a *BrokenError when
-// the connection was lost.
-type Conn struct {
-	*stream
-	peer Peer
-}
-
-var _ net.Conn = (*Conn)(nil)
-
-// Peer says who is at the other end. On the agent's side it is what the agent
-// itself told the client.
-func (c *Conn) Peer() Peer { return c.peer }

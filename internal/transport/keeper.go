@@ -1,0 +1,313 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A keeper keeps a client's stream on a wire: it dials the first one, another
+// when that is lost or silent, and another again before the platform cuts it.
+type keeper struct {
+	e    Endpoint
+	s    *stream
+	peer Peer
+	id   streamID
+	key  streamKey
+	log  *slog.Logger
+
+	wires *selector
+	woken chan struct{} // something changed, or somebody is in a hurry
+	watch watcher
+
+	mu     sync.Mutex
+	rushed bool // no more delay before the next attempt
+	moved  bool // the network changed
+
+	// The goroutine in run has these to itself.
+	epoch    uint32
+	wire     string // what carries the stream, or did last
+	rollover *time.Timer
+	lives    lifetimes
+	refusals refusals
+	lastErr  error
+}
+
+func newKeeper(e Endpoint, s *stream) *keeper {
+	k := &keeper{e: e, s: s, log: e.Logger, woken: make(chan struct{}, 1), wires: newSelector(e), watch: watcher{tell: e.Observe}}
+	if k.log == nil {
+		k.log = slog.New(slog.DiscardHandler)
+	}
+	s.limit(e.window)
+	s.poke = k.wake
+	return k
+}
+
+// wake makes run look again.
+func (k *keeper) wake() { notify(k.woken) }
+
+// hurry is Probe.
+func (k *keeper) hurry() {
+	k.s.mu.Lock()
+	l := k.s.link
+	calm := l != nil && !l.life.suspect
+	k.s.mu.Unlock()
+	if calm {
+		return // what the key sends will tell
+	}
+	k.mu.Lock()
+	k.rushed = true
+	k.mu.Unlock()
+	k.wake()
+}
+
+// networkChanged asks the agent for a sign of life, over a network that may
+// not be the one the wire was made on.
+func (k *keeper) networkChanged() {
+	k.s.mu.Lock()
+	if l := k.s.link; l != nil && !l.over {
+		l.doubt(time.Now())
+	}
+	k.s.mu.Unlock()
+	k.mu.Lock()
+	k.rushed, k.moved = true, true
+	k.mu.Unlock()
+	k.wake()
+}
+
+func (k *keeper) takeRush() (rushed bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	rushed, k.rushed = k.rushed, false
+	return rushed
+}
+
+// begin opens the stream and starts to keep it.
+func (k *keeper) begin(ctx context.Context) error {
+	l, answer, err := k.first(ctx)
+	if err != nil {
+		return err
+	}
+	k.start(l, answer)
+	k.watch.see(State{Phase: Connected, Since: time.Now(), Wire: k.wire})
+	go k.run()
+	return nil
+}
+
+// start lets a link run, and sees to its end in time.
+func (k *keeper) start(l *link, answer attached) {
+	k.wire = l.w.name()
+	k.lives.begin(l)
+	if k.rollover == nil {
+		k.rollover = time.NewTimer(time.Hour)
+	}
+	k.rollover.Stop()
+	if wait := k.lives.move(answer.rollover); wait > 0 {
+		k.rollover.Reset(wait)
+	}
+	k.log.Debug("attached a wire", "wire", k.wire, "epoch", answer.epoch)
+	go l.run()
+}
+
+// run keeps the stream until it is over.
+func (k *keeper) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if k.e.Client == nil { // else who knows what network it uses
+		go k.watchRoutes(ctx)
+	}
+	defer k.rollover.Stop()
+	for {
+		due := false
+		select {
+		case <-k.woken:
+		case <-k.rollover.C:
+			due = true
+		case <-k.s.done:
+			k.s.mu.Lock()
+			err := k.s.err
+			k.s.mu.Unlock()
+			k.watch.see(State{Phase: Closed, Since: time.Now(), Wire: k.wire, Err: err})
+			return
+		}
+		switch phase, leaving := k.look(); {
+		case phase == Closed:
+		case phase != Connected:
+			k.restore(ctx)
+		case due || leaving:
+			k.move(ctx)
+		}
+	}
+}
+
+func (k *keeper) watchRoutes(ctx context.Context) {
+	if err := watchRoutes(ctx, k.networkChanged); err != nil && ctx.Err() == nil {
+		k.log.Debug("watching the network's routes", "error", err)
+	}
+}
+
+// look finds out how the stream is, and reports it. leaving says that the agent
+// wants us to use another wire.
+func (k *keeper) look() (phase Phase, leaving bool) {
+	s := k.s
+	s.mu.Lock()
+	l := s.link
+	since, cause := s.detached, s.cause
+	switch {
+	case s.over:
+		phase = Closed
+	case l == nil:
+		phase = Lost
+	case l.life.suspect:
+		phase, since = Suspect, l.lastHeard()
+	default:
+		leaving = l.goAway != nil && l.goAway.code == goAwayMove
+	}
+	if l == nil && k.lives.link != nil {
+		since = k.lives.link.lastHeard()
+	}
+	s.mu.Unlock()
+	switch phase {
+	case Lost:
+		k.lives.ended()
+		if k.lastErr != nil {
+			cause = k.lastErr
+		}
+		k.watch.see(State{Phase: Lost, Since: since, Wire: k.wire, Err: cause})
+	case Suspect:
+		k.watch.see(State{Phase: Suspect, Since: since, Wire: k.wire})
+	case Connected:
+		k.lastErr = nil
+		k.watch.see(State{Phase: Connected, Since: time.Now(), Wire: k.wire})
+	case Closed:
+	}
+	return phase, leaving
+}
+
+// restore tries for another wire until there is one, the first one comes back
+// to life, or the stream is over.
+func (k *keeper) restore(ctx context.Context) {
+	lost := time.Now()
+	for attempt := 0; ; {
+		phase, _ := k.look()
+		if phase == Connected || phase == Closed {
+			return
+		}
+		if keep := k.peer.Keep; keep > 0 && phase == Lost && time.Since(lost) > keep {
+			k.finish(&FinalError{Reason: Expired})
+			return
+		}
+		wait := backOff(attempt)
+		attempt++
+		if wait > 0 && !k.takeRush() && !k.pause(phase, wait) {
+			continue
+		}
+		if phase == Lost {
+			k.watch.trying()
+		}
+		err := k.attempt(ctx)
+		if err == nil {
+			continue // look says what came of it
+		}
+		k.lastErr = err
+		k.log.Debug("resuming", "attempt", attempt, "error", err)
+		if final := k.final(err); final != nil {
+			k.finish(final)
+			return
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			attempt = min(attempt, 1) // it has waited long enough
+		}
+	}
+}
+
+// backOff is how long to wait before an attempt.
+func backOff(attempt int) time.Duration {
+	if attempt == 0 {
+		return 0
+	}
+	wait := min(250*time.Millisecond<<min(attempt-1, 6), 5*time.Second)
+	return wait*3/4 + rand.N(wait/2) //nolint:gosec // only spreads clients
+}
+
+// pause waits before an attempt. It reports false when there is another look to
+// be taken first.
+func (k *keeper) pause(phase Phase, wait time.Duration) bool {
+	if phase == Lost {
+		k.watch.next(time.Now().Add(wait), k.lastErr)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return true
+		case <-k.s.done:
+			return false
+		case <-k.woken:
+			if k.takeRush() {
+				return true
+			}
+			k.s.mu.Lock()
+			changed := k.s.over || (k.s.link == nil) != (phase == Lost) || k.s.link != nil && !k.s.link.life.suspect
+			k.s.mu.Unlock()
+			if changed {
+				return false
+			}
+		}
+	}
+}
+
+// attempt opens a wire and resumes on it, unless the old one has come back to
+// life meanwhile.
+func (k *keeper) attempt(ctx context.Context) error {
+	w, peer, err := k.race(ctx)
+	if err != nil {
+		return err
+	}
+	k.s.mu.Lock()
+	alive := k.s.link != nil && !k.s.link.life.suspect
+	k.s.mu.Unlock()
+	if alive {
+		return w.close()
+	}
+	return k.resume(ctx, w, peer)
+}
+
+// move goes over to a new wire before the platform cuts the one in use, which is
+// kept if that fails.
+func (k *keeper) move(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	k.s.mu.Lock()
+	if l := k.s.link; l != nil {
+		l.goAway = nil
+	}
+	k.s.mu.Unlock()
+	w, peer, err := k.wires.open(ctx)
+	if err == nil {
+		err = k.resume(ctx, w, peer)
+	}
+	if err == nil {
+		return
+	}
+	k.log.Debug("moving to another wire", "error", err)
+	if final := k.final(err); final != nil && errors.As(err, new(*FinalError)) {
+		k.finish(final)
+		return
+	}
+	k.rollover.Reset(time.Second + rand.N(2*time.Second)) //nolint:gosec // only spreads clients
+}
+
+// finish ends the stream because nothing can bring it back.
+func (k *keeper) finish(err error) {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	if k.s.gone && k.s.eof {
+		err = nil // it had ended already, and all of it had come
+	}
+	k.s.end(err, resetAborted)
+}
