@@ -14,20 +14,12 @@ import (
 	"github.com/creack/pty"
 )
 
-const repeats = 5
+// endless reads zeros.
+type endless struct{}
 
-// zeros is an endless reader.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
+func (endless) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
-}
-
-func median(d []time.Duration) time.Duration {
-	d = slices.Clone(d)
-	slices.Sort(d)
-	return d[len(d)/2]
 }
 
 // BenchmarkExecCat pipes 256 MiB through `cat` and back, the time of the
@@ -38,7 +30,7 @@ func BenchmarkExecCat(b *testing.B) {
 	r.twin(b)
 	through := func(cmd *exec.Cmd) time.Duration {
 		var n counter
-		cmd.Stdin, cmd.Stdout = io.LimitReader(zeros{}, size), &n
+		cmd.Stdin, cmd.Stdout = io.LimitReader(endless{}, size), &n
 		began := time.Now()
 		if err := cmd.Run(); err != nil {
 			b.Fatal(err)
@@ -50,7 +42,7 @@ func BenchmarkExecCat(b *testing.B) {
 	}
 	var ours, theirs []time.Duration
 	for b.Loop() {
-		for range repeats {
+		for range rounds {
 			ours = append(ours, through(r.ours("--exec", "cat")))
 			theirs = append(theirs, through(r.theirs("cat")))
 		}
@@ -74,7 +66,7 @@ func BenchmarkKeystroke(b *testing.B) {
 	remote := "stty raw -echo; printf READY; exec cat"
 	var ours, theirs []time.Duration
 	for b.Loop() {
-		for range repeats {
+		for range rounds {
 			ours = append(ours, echoes(b, r.ours("--tty", "--exec", remote))...)
 			theirs = append(theirs, echoes(b, r.theirs("-tt", remote))...)
 		}
@@ -140,7 +132,7 @@ func BenchmarkTimeToPrompt(b *testing.B) {
 	var total, first, deploy []time.Duration
 	phases := map[string][]time.Duration{}
 	for b.Loop() {
-		for range repeats {
+		for range rounds {
 			began := time.Now()
 			cmd := exec.Command(r.cloudssh, "hello", "--exec", "printf READY")
 			cmd.Env = r.env
