@@ -10,8 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/session"
+	"github.com/cloudssh/cloudssh/internal/transport"
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
+
+// maxIdle is the longest time that a twin may be kept without a session.
+const maxIdle = 24 * time.Hour
 
 // connectOptions are the flags of a session.
 type connectOptions struct {
@@ -30,8 +35,13 @@ type connectOptions struct {
 
 	tty, noTTY bool
 	escape     string
+	wire       wireFlag
+	persist    bool
+	share      shareFlag
 
-	unguarded bool // the platform ends with us
+	minInstances int
+	attach       *session.Attach // a session that exists
+	unguarded    bool            // the platform ends with us
 }
 
 // newConnectCmd is the main job: a session in a twin.
@@ -53,10 +63,13 @@ func newConnectCmd(a *app, use string) *cobra.Command {
 				o.service = before[0]
 			}
 			o.command = command
+			if o.minInstances > 0 && !cmd.Flags().Changed("idle-timeout") {
+				o.idle = min(o.ttl, maxIdle) // it is kept so that it can wait
+			}
 			if err := o.validate(); err != nil {
 				return err
 			}
-			return a.runConnect(cmd.Context(), o)
+			return asConnection(a.connect(cmd.Context(), o))
 		},
 	}
 	o.registerSession(cmd)
@@ -69,7 +82,27 @@ func (o *connectOptions) registerSession(cmd *cobra.Command) {
 	f.StringVar(&o.exec, "exec", "", "run this command with the twin's shell and exit with its status")
 	f.BoolVarP(&o.tty, "tty", "t", false, "ask for a pseudo-terminal, even for a command")
 	f.BoolVarP(&o.noTTY, "no-tty", "T", false, "ask for no pseudo-terminal")
+	f.Var(&o.share, "share", "let colleagues with access to the project join the terminal, to look or (write) to type; prints the command for them")
+	f.Lookup("share").NoOptDefVal = session.ShareRead.String()
+	o.registerTerminal(cmd)
+	complete(cmd, "share", session.ShareRead.String(), session.ShareWrite.String())
+}
+
+// registerTerminal registers the flags of every session with a terminal, also
+// of one that exists.
+func (o *connectOptions) registerTerminal(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVarP(&o.escape, "escape-char", "e", "~", "escape character of the terminal, or none")
+	f.BoolVar(&o.persist, "persist", false, "keep the terminal session for the idle timeout when this client dies; cloudssh attach comes back to it")
+	f.Var(&o.wire, "wire", "what to connect with")
+	complete(cmd, "wire", transport.WireAuto.String(), transport.WireWebSocket.String(), transport.WireHTTP.String())
+}
+
+// complete offers the values of a flag to shells.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // a misspelt flag name above
+	}
 }
 
 func (o *connectOptions) registerTwin(cmd *cobra.Command) {
@@ -78,6 +111,7 @@ func (o *connectOptions) registerTwin(cmd *cobra.Command) {
 	f.BoolVar(&o.keep, "keep", false, "leave the twin at the end, until its lease expires")
 	f.DurationVar(&o.ttl, "ttl", provision.DefaultTTL, "lease of the twin")
 	f.DurationVar(&o.idle, "idle-timeout", provision.DefaultIdleTimeout, "the twin's instance ends after this time without a session")
+	f.IntVar(&o.minInstances, "min-instances", 0, "1 keeps the twin's instance running without a connection, at a price that is shown first; --idle-timeout then is the lease")
 	f.StringVar(&o.reason, "reason", "", "why; recorded on the twin")
 	f.StringVar(&o.cpu, "cpu", "", "CPU of the twin (default: the service's, at least 1)")
 	f.StringVar(&o.memory, "memory", "", "memory of the twin (default: the service's)")
@@ -93,8 +127,14 @@ func (o *connectOptions) validate() error {
 	if o.ttl < time.Minute || o.ttl > 30*24*time.Hour {
 		return usagef("--ttl must be between 1m and 720h, not %s", o.ttl)
 	}
-	if o.idle <= 0 || o.idle > 24*time.Hour {
+	if o.idle <= 0 || o.idle > maxIdle {
 		return usagef("--idle-timeout must be between 1s and 24h, not %s", o.idle)
+	}
+	if o.minInstances < 0 || o.minInstances > 1 {
+		return usagef("--min-instances is 0 or 1, not %d", o.minInstances)
+	}
+	if o.terminalOnly() != "" && (o.noTTY || !o.command.interactive() && !o.tty) {
+		return usagef("%s is for a session with a terminal", o.terminalOnly())
 	}
 	if o.escape != "none" && len(o.escape) != 1 {
 		return usagef("--escape-char is one character or none, not %q", o.escape)
@@ -105,6 +145,17 @@ func (o *connectOptions) validate() error {
 	}
 	o.env = env
 	return nil
+}
+
+// terminalOnly is a flag that was given and needs a terminal.
+func (o *connectOptions) terminalOnly() string {
+	switch {
+	case o.persist:
+		return "--persist"
+	case o.share.mode != session.ShareOff:
+		return "--share"
+	}
+	return ""
 }
 
 // parseEnvVars reads gcloud's dictionary form: K=V,K2=V2, where ^D^ in front
@@ -131,17 +182,8 @@ func parseEnvVars(flags []string) (map[string]string, error) {
 	return env, nil
 }
 
-// runConnect makes or joins a twin, runs the session in it and takes the twin
+// connect makes or joins a twin, runs the session in it and takes the twin
 // down again.
-func (a *app) runConnect(ctx context.Context, o *connectOptions) error {
-	err := a.connect(ctx, o)
-	var usage *usageError
-	if err == nil || errors.As(err, &usage) {
-		return err
-	}
-	return &connectionError{err}
-}
-
 func (a *app) connect(ctx context.Context, o *connectOptions) error {
 	c, err := a.cloud(ctx)
 	if err != nil {
@@ -152,16 +194,28 @@ func (a *app) connect(ctx context.Context, o *connectOptions) error {
 			return err
 		}
 	}
+	defer a.sweep(ctx, c)()
 	key, err := a.key()
 	if err != nil {
 		return err
 	}
 	s := &connection{app: a, cloud: c, options: o, key: key}
+	if flag := o.terminalOnly(); flag != "" && !s.wantsTerminal() {
+		return usagef("%s is for a session with a terminal, and this is none", flag)
+	}
+	found, yes, err := a.offer(ctx, s)
+	if err != nil {
+		return err
+	}
+	if yes {
+		return a.attach(ctx, c, &attachOptions{connect: *o}, found)
+	}
 	if !o.unguarded {
-		s.guard = a.startGuard(c)
+		s.guard = a.startGuard(c, o.wire.Wire)
 	}
 	err = provision.With(ctx, c.backend, s.request(), provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
 	s.guard.finish(err)
+	s.noteCost()
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/transport"
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
 
@@ -32,8 +33,10 @@ type guardMessage struct {
 	Twin *provision.Twin `json:"twin,omitempty"`
 	// Keep: the twin stays after its sessions, until its lease ends.
 	Keep bool `json:"keep,omitempty"`
-	// Connection is the id of our SSH connection, which dies with us.
+	// Connection is the id of our SSH connection, which dies with us; Instance
+	// the one that it leads to.
 	Connection string `json:"connection,omitempty"`
+	Instance   string `json:"instance,omitempty"`
 	// Detached: the session goes on without us.
 	Detached bool `json:"detached,omitempty"`
 	// Delete: we could not delete the twin.
@@ -56,8 +59,8 @@ type guard struct {
 
 // startGuard starts a guard for what c is about to make. That it cannot be
 // started is worth a warning: everything else works without it.
-func (a *app) startGuard(c *cloud) *guard {
-	g, err := a.spawnGuard(c)
+func (a *app) startGuard(c *cloud, wire transport.Wire) *guard {
+	g, err := a.spawnGuard(c, wire)
 	if err != nil {
 		a.ui.Warnf("no process guards the twin against our sudden death (its lease does): %v", err)
 		return nil
@@ -65,12 +68,12 @@ func (a *app) startGuard(c *cloud) *guard {
 	return g
 }
 
-func (a *app) spawnGuard(c *cloud) (*guard, error) {
+func (a *app) spawnGuard(c *cloud, wire transport.Wire) (*guard, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding our own program: %w", err)
 	}
-	cmd := exec.Command(exe, a.guardArgs(c)...) //nolint:noctx // it is to outlive every context of ours
+	cmd := exec.Command(exe, append(a.guardArgs(c), "--wire="+wire.String())...) //nolint:noctx // it is to outlive every context of ours
 	cmd.Args[0] = os.Args[0]
 	cmd.SysProcAttr = apart()
 	pipe, err := cmd.StdinPipe()
@@ -147,10 +150,29 @@ func (g *guard) hangUp() {
 	g.pipe = nil
 }
 
+// handOver leaves the twin to the guard: a session goes on without us.
+func (g *guard) handOver() {
+	g.tell(guardMessage{Detached: true})
+	g.hangUp()
+}
+
+// lives reports whether there is a guard.
+func (g *guard) lives() bool {
+	if g == nil {
+		return false
+	}
+	select {
+	case <-g.ended:
+		return false
+	default:
+		return true
+	}
+}
+
 // finish ends the guard's watch: err is what became of the session and of the
 // deletion after it. What we could not delete the guard goes on with.
 func (g *guard) finish(err error) {
-	if g == nil {
+	if g == nil || g.released() {
 		return
 	}
 	var abandoned *provision.AbandonedError
@@ -168,6 +190,13 @@ func (g *guard) finish(err error) {
 	case <-g.ended:
 	case <-time.After(guardGoodbye):
 	}
+}
+
+// released reports whether the guard is on its own already.
+func (g *guard) released() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pipe == nil
 }
 
 // left reports whether err says that the twin could not be deleted: then it

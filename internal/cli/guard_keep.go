@@ -37,10 +37,12 @@ type keeper struct {
 	watched
 	app    *app
 	config gcloud.Config
+	wire   transport.Wire
 	stop   <-chan struct{} // closed when the guard is asked to end
 
 	link     *connection // nil until there were credentials
 	failures int         // how often the agent did not answer
+	wanted   bool        // a detached session was there when we last asked
 }
 
 // takeOver does what the session would have done, and holds the twin while a
@@ -96,7 +98,7 @@ func (k *keeper) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.link = &connection{app: k.app, cloud: c, options: &connectOptions{}, key: key}
+	k.link = &connection{app: k.app, cloud: c, options: &connectOptions{wire: wireFlag{k.wire}}, key: key}
 	return nil
 }
 
@@ -108,6 +110,7 @@ func (k *keeper) dial(ctx context.Context) (*session.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	k.compare(conn.Peer().Instance)
 	client, err := k.link.handshake(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -116,6 +119,21 @@ func (k *keeper) dial(ctx context.Context) (*session.Client, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// compare notes that the session's instance is not there any more: whoever
+// wants to come back to the session is to be told just that.
+func (k *keeper) compare(instance string) {
+	before := k.instance
+	k.instance = instance
+	if before == "" || before == instance || !k.wanted {
+		return
+	}
+	k.wanted = false
+	k.app.log.Info("the platform has replaced the instance, and the detached session is lost")
+	if err := k.app.writeStopped(*k.twin); err != nil {
+		k.app.log.Info("noting that the session is lost", "error", err)
+	}
 }
 
 // introduce says whose guard we are. An instance that has replaced the one of
@@ -144,6 +162,7 @@ func (k *keeper) hold(ctx context.Context, client *session.Client) error {
 		case err != nil:
 			return k.unanswered(ctx, err)
 		case left.Detached > 0:
+			k.wanted = true
 		case left.Connections > 0:
 			k.app.log.Info("others are in the twin", "connections", left.Connections)
 			return nil
@@ -185,7 +204,7 @@ func (k *keeper) unanswered(ctx context.Context, err error) error {
 		return k.remove(ctx) // the last one has left
 	}
 	k.failures++
-	if k.failures < guardPatience || k.twin.Joined || k.detached || k.keep {
+	if k.failures < guardPatience || k.twin.Joined || k.wanted || k.detached || k.keep {
 		return err
 	}
 	// Nobody can say whether others are there: whoever made the twin deletes it.

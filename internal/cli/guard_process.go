@@ -15,11 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/transport"
 )
 
 // newGuardCmd is the process behind a guard. Nobody types it.
 func newGuardCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var wire wireFlag
+	cmd := &cobra.Command{
 		Use:    GuardCommand,
 		Short:  "Watch over a twin while another cloudssh uses it",
 		Hidden: true,
@@ -30,9 +32,11 @@ func newGuardCmd(a *app) *cobra.Command {
 			// it ends the holding of a detached one, and no deletion.
 			signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
 			ctx := cmd.Context()
-			return a.runGuard(context.WithoutCancel(ctx), ctx.Done())
+			return a.runGuard(context.WithoutCancel(ctx), wire.Wire, ctx.Done())
 		},
 	}
+	cmd.Flags().Var(&wire, "wire", "what the session connects with")
+	return cmd
 }
 
 // watched is what a guard knows of the session it watches.
@@ -40,6 +44,7 @@ type watched struct {
 	twin     *provision.Twin
 	keep     bool
 	client   string // id of its SSH connection
+	instance string // that it led to
 	detached bool
 	delete   bool
 	released bool
@@ -66,12 +71,12 @@ func (w *watched) read(r io.Reader, told func()) error {
 func (w *watched) take(m guardMessage) {
 	if m.Twin != nil {
 		if w.twin != nil && w.twin.Maker != m.Twin.Maker {
-			w.client = "" // that of the twin before
+			w.client, w.instance = "", "" // that of the twin before
 		}
 		w.twin = m.Twin
 	}
 	if m.Connection != "" {
-		w.client = m.Connection
+		w.client, w.instance = m.Connection, m.Instance
 	}
 	w.keep = w.keep || m.Keep
 	w.detached = w.detached || m.Detached
@@ -81,7 +86,7 @@ func (w *watched) take(m guardMessage) {
 
 // runGuard watches the session at the other end of standard input and, when it
 // has died, sees to its twin.
-func (a *app) runGuard(ctx context.Context, stop <-chan struct{}) error {
+func (a *app) runGuard(ctx context.Context, wire transport.Wire, stop <-chan struct{}) error {
 	cfg, err := a.config(ctx) // now: what is set later is not the session's
 	if err != nil {
 		return err
@@ -99,7 +104,7 @@ func (a *app) runGuard(ctx context.Context, stop <-chan struct{}) error {
 		a.log.Warn("the session speaks strangely", "error", err)
 	}
 	a.log.Info("the session is gone", "twin", w.twin.Name, "detached", w.detached, "connection", w.client)
-	k := &keeper{watched: w, app: a, config: cfg, stop: stop}
+	k := &keeper{watched: w, app: a, config: cfg, wire: wire, stop: stop}
 	if err := k.takeOver(ctx); err != nil {
 		a.log.Error("the twin may be left", "twin", w.twin.Name, "error", err, "delete it with", w.twin.Commands()[1])
 		return err

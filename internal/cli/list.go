@@ -33,6 +33,7 @@ func (a *app) runList(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer a.sweep(ctx, c)() // now: what is expired was to be listed
 	if a.json() {
 		return ui.WriteJSON(output{a.out}, reports(twins, time.Now()))
 	}
@@ -87,16 +88,28 @@ type twinReport struct {
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	Expired bool      `json:"expired"`
-	Deleted *bool     `json:"deleted,omitempty"` // set by cleanup
-	Error   string    `json:"error,omitempty"`
+	// CostUSD is an estimate of what the twin has cost so far: list price of
+	// the region's price tier. Both are null when they are not known.
+	CostUSD   *float64 `json:"cost_usd"`
+	PriceTier *int     `json:"price_tier"`
+	Deleted   *bool    `json:"deleted,omitempty"` // set by cleanup
+	Error     string   `json:"error,omitempty"`
 }
 
 func report(t provision.Twin, now time.Time) twinReport {
-	return twinReport{
+	r := twinReport{
 		Name: t.Name, Service: t.Source, Project: t.Project, Region: t.Region, URL: t.URL,
 		Account: t.Account, Mine: t.Mine, Reason: t.Reason, Ready: t.Ready, Keep: t.Keep,
 		Created: t.Created.UTC(), Expires: t.Expires.UTC(), Expired: t.Expired(now),
 	}
+	if t.Shape != (provision.Shape{}) {
+		cost := provision.Cost(t.Region, t.Shape, lived(t, now))
+		r.CostUSD = &cost
+	}
+	if tier, known := provision.Tier(t.Region); known {
+		r.PriceTier = &tier
+	}
+	return r
 }
 
 // reports is never nil, so that no twins is [] in JSON.
@@ -116,17 +129,21 @@ func (a *app) printTwins(twins []provision.Twin) error {
 		if t.Mine {
 			owner = "you"
 		}
-		lease := "expired"
+		expires := "expired"
 		if !t.Expired(now) {
-			lease = short(t.Expires.Sub(now)) + " left"
+			expires = "in " + short(t.Expires.Sub(now))
+		}
+		cost := "?"
+		if t.Shape != (provision.Shape{}) {
+			cost = fmt.Sprintf("~$%.2f", provision.Cost(t.Region, t.Shape, lived(t, now)))
 		}
 		state := "ready"
 		if !t.Ready {
 			state = "not ready"
 		}
-		rows = append(rows, []string{t.Name, t.Source, t.Region, owner, state, short(now.Sub(t.Created)), lease, t.Reason})
+		rows = append(rows, []string{t.Name, t.Source, t.Region, owner, state, short(now.Sub(t.Created)), expires, cost, t.Reason})
 	}
-	return ui.Table(output{a.out}, []string{"TWIN", "SERVICE", "REGION", "OWNER", "STATE", "AGE", "LEASE", "REASON"}, rows)
+	return ui.Table(output{a.out}, []string{"TWIN", "SERVICE", "REGION", "OWNER", "STATE", "AGE", "EXPIRES", "COST", "REASON"}, rows)
 }
 
 // short is a duration as people say it: 45s, 12m, 7h, 3d.

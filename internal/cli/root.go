@@ -41,6 +41,8 @@ func newRootCmd(a *app) *cobra.Command {
 	connect.Hidden = true
 	for _, c := range []*cobra.Command{
 		connect,
+		newAttachCmd(a),
+		newSessionsCmd(a),
 		newListCmd(a),
 		newCleanupCmd(a),
 		newDemoCmd(a),

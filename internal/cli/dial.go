@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/session"
+	"github.com/cloudssh/cloudssh/internal/transport"
+)
+
+// How long a twin that is Ready may refuse us: a fresh run.app URL answers
+// 403, 404 or 503 until it is known everywhere (a local emulator does not).
+const (
+	dialPatience         = 45 * time.Second
+	emulatorDialPatience = 3 * time.Second
+)
+
+// link is a connection to an agent: SSH, the stream that carries it, and what
+// is known of that stream's state.
+type link struct {
+	*session.Client
+	conn   *transport.Conn
+	outage *outage
+}
+
+// dial connects to the agent and shakes hands with its SSH server.
+func (s *connection) dial(ctx context.Context, twin *provision.Twin) (l *link, err error) {
+	update, done := s.ui.Progress("connecting to " + twin.Name)
+	defer func() { done(err) }()
+	l = &link{outage: newOutage()}
+	e := s.endpoint(twin)
+	e.Observe = l.outage.observe
+	if l.conn, err = s.dialPatiently(ctx, twin, e, update); err != nil {
+		return nil, s.explain(err, twin)
+	}
+	peer := l.conn.Peer()
+	s.log.Info("connected", "twin", twin.Name, "instance", peer.Instance, "host key", peer.HostKey)
+	if l.Client, err = s.handshake(ctx, l.conn); err != nil {
+		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
+	}
+	s.guard.tell(guardMessage{Connection: l.ID(), Instance: peer.Instance})
+	if state, _ := l.outage.look(); state.Wire == transport.WireHTTP.String() && s.options.wire.Wire == transport.WireAuto {
+		s.ui.Notef("WebSocket upgrades are blocked here; using plain HTTPS")
+	}
+	return l, nil
+}
+
+func (s *connection) endpoint(twin *provision.Twin) transport.Endpoint {
+	return transport.Endpoint{
+		URL:     twin.URL,
+		Version: s.version,
+		Header:  func(ctx context.Context) (http.Header, error) { return s.header(ctx, twin.URL) },
+		Wire:    s.options.wire.Wire,
+		Logger:  s.log,
+	}
+}
+
+// handshake runs SSH over a connection, with the host key that came over TLS.
+// It owns conn.
+func (s *connection) handshake(ctx context.Context, conn *transport.Conn) (*session.Client, error) {
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(conn.Peer().HostKey))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the agent's host key: %w", err), conn.Close())
+	}
+	return session.New(ctx, conn, session.Config{Signer: s.key, HostKey: hostKey, User: "cloudssh"})
+}
+
+// header is the front door's: an ID token for the twin, in the header that
+// leaves Authorization free.
+func (s *connection) header(ctx context.Context, audience string) (http.Header, error) {
+	token, err := s.cloud.creds.IDToken(ctx, audience)
+	if err != nil {
+		return nil, &tokenError{err}
+	}
+	h := http.Header{"User-Agent": {"cloudssh/" + s.version}}
+	if token != "" {
+		h.Set("X-Serverless-Authorization", "Bearer "+token)
+	}
+	return h, nil
+}
+
+// tokenError says that our credentials give no ID token: trying again makes
+// no other.
+type tokenError struct{ error }
+
+func (e *tokenError) Unwrap() error { return e.error }
+
+// dialPatiently dials until the front door lets us in, the failure is one
+// that time cannot mend, or patience ends.
+func (s *connection) dialPatiently(ctx context.Context, twin *provision.Twin, e transport.Endpoint, update func(string)) (*transport.Conn, error) {
+	patience := dialPatience
+	if s.cloud.emulator != "" {
+		patience = emulatorDialPatience
+	}
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 3*time.Second) {
+		conn, err := transport.Dial(ctx, e)
+		if err == nil || !passing(err) || ctx.Err() != nil {
+			return conn, err
+		}
+		if s.gone(ctx, err, twin) {
+			return nil, fmt.Errorf("%w: %w", provision.ErrTwinGone, err)
+		}
+		update(err.Error())
+		s.log.Debug("dialling", "url", e.URL, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-limit.C:
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// gone tells a URL that is not known yet from a twin that another session, the
+// last in it, has deleted: both answer 404.
+func (s *connection) gone(ctx context.Context, err error, twin *provision.Twin) bool {
+	var status *transport.StatusError
+	if !errors.As(err, &status) || status.Code != http.StatusNotFound {
+		return false
+	}
+	for t, err := range s.cloud.backend.Twins(ctx) {
+		if err != nil || (t.Name == twin.Name && t.Region == twin.Region && (t.UID == "" || t.UID == twin.UID)) {
+			return false
+		}
+	}
+	return true
+}
+
+// passing reports whether a failed dial may succeed a little later.
+func passing(err error) bool {
+	var status *transport.StatusError
+	if errors.As(err, &status) {
+		switch status.Code {
+		case http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests,
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return true
+		}
+		return false
+	}
+	var (
+		version *transport.VersionError
+		token   *tokenError
+	)
+	return !errors.As(err, &version) && !errors.As(err, &token)
+}
+
+// explain adds to a failed dial what the user can do about it.
+func (s *connection) explain(err error, twin *provision.Twin) error {
+	var (
+		version *transport.VersionError
+		status  *transport.StatusError
+	)
+	wrapped := fmt.Errorf("connecting to %s: %w", twin.Name, err)
+	switch {
+	case errors.As(err, &version):
+		return withHints(wrapped, "cloudssh cleanup --project "+twin.Project+" # deletes the twin of the other version")
+	case !errors.As(err, &status):
+		return wrapped
+	case status.Code == http.StatusGone:
+		return fmt.Errorf("%w: %w", provision.ErrTwinGone, wrapped)
+	case status.Code == http.StatusUnauthorized, status.Code == http.StatusForbidden:
+		member := s.cloud.creds.Account
+		if !strings.Contains(member, ":") {
+			kind := "user:"
+			if strings.HasSuffix(member, ".gserviceaccount.com") {
+				kind = "serviceAccount:"
+			}
+			member = kind + member
+		}
+		return withHints(fmt.Errorf("%w (acting as %s, which needs run.routes.invoke)", wrapped, s.cloud.creds),
+			fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=%s --role=roles/run.developer", twin.Project, member))
+	}
+	return wrapped
+}
+
+// shutOut reports whether our command did not start because the last of the
+// others left while we came in: the twin is about to go.
+func (s *connection) shutOut(ctx context.Context, err error, twin *provision.Twin) bool {
+	var none *session.NoStatusError
+	if ctx.Err() != nil || !errors.As(err, &none) || none.Fate != session.NotStarted {
+		return false
+	}
+	conn, err := transport.Dial(ctx, s.endpoint(twin))
+	if err == nil {
+		_ = conn.Close() // the connection was only a question
+		return false
+	}
+	var status *transport.StatusError
+	return errors.As(err, &status) && (status.Code == http.StatusGone || s.gone(ctx, err, twin))
+}

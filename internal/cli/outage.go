@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cloudssh/cloudssh/internal/transport"
+)
+
+// outageVisible is how long a connection may be gone before the person is
+// told: shorter ones are over before they could be read about.
+const outageVisible = 3 * time.Second
+
+// outage follows the state of a connection.
+type outage struct {
+	mu      sync.Mutex
+	state   transport.State
+	since   time.Time     // when it was found gone; zero while it is there
+	changed chan struct{} // holds a token after a change
+}
+
+func newOutage() *outage { return &outage{changed: make(chan struct{}, 1)} }
+
+// observe is for transport.Endpoint.Observe.
+func (o *outage) observe(s transport.State) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.state = s
+	switch {
+	case s.Phase == transport.Connected:
+		o.since = time.Time{}
+	case o.since.IsZero():
+		o.since = time.Now()
+	}
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+}
+
+// look returns the present state, and since when the connection is gone.
+func (o *outage) look() (state transport.State, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state, o.since
+}
+
+// down reports whether the connection is gone and may come back.
+func (o *outage) down() bool {
+	state, since := o.look()
+	return !since.IsZero() && state.Phase != transport.Closed
+}
+
+// follow calls lost every second while an outage lasts that is worth telling,
+// and back when it is over, until ctx or the connection ends.
+func (o *outage) follow(ctx context.Context, lost, back func(lasted time.Duration)) {
+	var began time.Time // of the outage that was told of
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-o.changed:
+		case <-tick.C:
+		}
+		state, since := o.look()
+		switch {
+		case state.Phase == transport.Closed:
+			return
+		case since.IsZero():
+			if !began.IsZero() {
+				back(time.Since(began))
+			}
+			began = time.Time{}
+		case time.Since(since) < outageVisible:
+			tick.Reset(outageVisible - time.Since(since))
+		default:
+			began = since
+			lost(time.Since(since))
+			tick.Reset(time.Second)
+		}
+	}
+}
