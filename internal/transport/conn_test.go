@@ -257,11 +257,14 @@ func TestDeadlineDoesNotClose(t *testing.T) {
 			t.Fatalf("Write = %d, %v", n, err)
 		}
 		client.SetWriteDeadline(time.Time{})
+		closed := make(chan struct{})
 		go func() {
+			defer close(closed)
 			client.Write([]byte{1})
 			client.Close()
 		}()
 		got, err := io.ReadAll(server)
+		<-closed
 		if err != nil || len(got) != n+1 || got[n] != 1 {
 			t.Errorf("server read %d bytes, %v; want %d", len(got), err, n+1)
 		}

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -70,8 +71,48 @@ type memNet struct {
 	// slow makes the network carry 1 KiB per second.
 	slow atomic.Bool
 
-	mu  sync.Mutex
-	all []net.Conn
+	cuts atomic.Int32 // connections that reached their lifetime
+
+	mu   sync.Mutex
+	all  []net.Conn
+	life time.Duration // 0: no end
+
+	cut  int64 // mean of the bytes between cuts, 0: none
+	left int64 // bytes to the next one
+}
+
+// cutEvery cuts all connections within a write every mean bytes, more or less.
+func (n *memNet) cutEvery(mean int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut, n.left = mean, mean
+}
+
+// allowed is how many of size bytes get through before a cut.
+func (n *memNet) allowed(size int) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cut == 0 || n.left >= int64(size) {
+		n.left -= int64(size)
+		return size
+	}
+	through := int(n.left)
+	n.left = rand.Int64N(2 * n.cut)
+	return through
+}
+
+// lifetime is when connections to come are cut.
+func (n *memNet) lifetime(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.life = d
+}
+
+// heal ends a black hole. What went in is lost, and what was connected through
+// it stays dead.
+func (n *memNet) heal() {
+	n.sever()
+	n.lost.Store(false)
 }
 
 func newMemNet() *memNet {
@@ -98,6 +139,14 @@ func (n *memNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	n.mu.Lock()
 	n.all = append(n.all, client)
+	if n.life > 0 {
+		time.AfterFunc(n.life, func() {
+			if client.SetDeadline(time.Time{}) == nil { // it is still open
+				n.cuts.Add(1)
+				client.Close()
+			}
+		})
+	}
 	n.mu.Unlock()
 	select {
 	case n.conns <- &lossy{server, n}:
@@ -116,6 +165,7 @@ func (n *memNet) sever() {
 	for _, c := range n.all {
 		c.Close()
 	}
+	n.all = nil
 }
 
 type lossy struct {
@@ -128,6 +178,11 @@ func (c *lossy) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	n := 0
+	if through := c.net.allowed(len(p)); through < len(p) {
+		m, _ := c.Conn.Write(p[:through])
+		c.net.sever()
+		return m, errors.New("cut")
+	}
 	for c.net.slow.Load() && len(p)-n > 1024 {
 		pass(time.Second)
 		m, err := c.Conn.Write(p[n : n+1024])

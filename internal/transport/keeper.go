@@ -208,7 +208,7 @@ func (k *keeper) restore(ctx context.Context) {
 		if phase == Lost {
 			k.watch.trying()
 		}
-		err := k.attempt(ctx)
+		err := k.attempt(ctx, pace(time.Since(lost)))
 		if err == nil {
 			continue // look says what came of it
 		}
@@ -219,7 +219,7 @@ func (k *keeper) restore(ctx context.Context) {
 			return
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			attempt = min(attempt, 1) // it has waited long enough
+			attempt = 0 // it has waited long enough
 		}
 	}
 }
@@ -231,6 +231,13 @@ func backOff(attempt int) time.Duration {
 	}
 	wait := min(250*time.Millisecond<<min(attempt-1, 6), 5*time.Second)
 	return wait*3/4 + rand.N(wait/2) //nolint:gosec // only spreads clients
+}
+
+// pace is after how long without an answer another dial is started beside one,
+// which is how late we are when the network comes back: half a second, and in
+// long outages a little of their length.
+func pace(lost time.Duration) time.Duration {
+	return min(max(lost/60, resumePace), resumeTimeout)
 }
 
 // pause waits before an attempt. It reports false when there is another look to
@@ -263,8 +270,8 @@ func (k *keeper) pause(phase Phase, wait time.Duration) bool {
 
 // attempt opens a wire and resumes on it, unless the old one has come back to
 // life meanwhile.
-func (k *keeper) attempt(ctx context.Context) error {
-	w, peer, err := k.race(ctx)
+func (k *keeper) attempt(ctx context.Context, pace time.Duration) error {
+	w, peer, err := k.race(ctx, pace)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 
 const (
 	// resumeTimeout bounds one attempt to open a wire for a stream that has
-	// none, and resumePace is after how long another one is started beside it:
-	// a network that comes back does not carry what was sent before.
+	// none, and resumePace is after how long at least another one is started
+	// beside it: a network that comes back does not carry what was sent before.
 	resumeTimeout = 5 * time.Second
 	resumePace    = 500 * time.Millisecond
 	// moveTimeout bounds an attempt to open a wire while there is a good one.
@@ -160,7 +160,7 @@ func (k *keeper) same(peer Peer) error {
 
 // race opens a wire, starting another attempt every now and then while the
 // first ones have no answer.
-func (k *keeper) race(ctx context.Context) (wire, Peer, error) {
+func (k *keeper) race(ctx context.Context, pace time.Duration) (wire, Peer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, resumeTimeout, context.DeadlineExceeded)
 	results := make(chan opened)
 	running := 0
@@ -181,8 +181,8 @@ func (k *keeper) race(ctx context.Context) (wire, Peer, error) {
 			}
 		}(running)
 	}()
-	pace := time.NewTicker(resumePace)
-	defer pace.Stop()
+	next := time.NewTicker(pace)
+	defer next.Stop()
 	start()
 	for {
 		select {
@@ -191,7 +191,7 @@ func (k *keeper) race(ctx context.Context) (wire, Peer, error) {
 			if o.err == nil || running == 0 {
 				return o.wire, o.peer, o.err
 			}
-		case <-pace.C:
+		case <-next.C:
 			start()
 		case <-ctx.Done():
 			return nil, Peer{}, context.Cause(ctx)

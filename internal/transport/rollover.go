@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -31,16 +32,11 @@ func (t *lifetimes) ended() {
 		return
 	}
 	t.link.s.mu.Lock()
-	age := t.link.lastHeard().Sub(t.link.began)
-	silent := t.link.ended.Sub(t.link.lastHeard()) >= clientDead || t.link.goAway != nil
-	if t.link.life.suspect || t.link.err == nil {
-		silent = true
-	} else {
-		age = t.link.ended.Sub(t.link.began)
-	}
+	age := t.link.ended.Sub(t.link.began)
+	cut := t.link.err != nil && !errors.As(t.link.err, new(*BrokenError)) && !t.link.life.suspect && t.link.goAway == nil
 	t.link.s.mu.Unlock()
 	t.link = nil
-	if silent {
+	if !cut { // but silent, or told to go
 		t.last = 0
 		return
 	}
