@@ -29,7 +29,7 @@ func (s *Screen) control(final byte) {
 		case final == 'u':
 			s.keyFlags(p.private, p.params)
 		case final == 'm' && p.private == '>' && first(p.params, 0) == 4:
-			s.keys.modifyOther, s.keys.used = second(p.params, 0), true
+			s.keys.modifyOther = second(p.params, 0)
 		case final == 'n' && p.private == '>' && first(p.params, 0) == 4:
 			s.keys.modifyOther = 0
 		}

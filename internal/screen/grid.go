@@ -9,9 +9,23 @@ type cell struct {
 }
 
 // A line is a row of cells. wrapped says that its text goes on in the next one.
+// Most of most lines is empty, and is not looked at: from used on, all cells
+// are zero.
 type line struct {
 	cells   []cell
+	used    int
 	wrapped bool
+}
+
+// touch says that columns before end are written to.
+func (l *line) touch(end int) { l.used = max(l.used, end) }
+
+// blankFrom is the column from which on cells are as after a reset.
+func (l *line) blankFrom() int {
+	for l.used > 0 && l.cells[l.used-1] == (cell{}) {
+		l.used--
+	}
+	return l.used
 }
 
 // A grid is a screen's lines, and the cursor that was saved on it.
@@ -35,6 +49,7 @@ func (g *grid) resize(cols, rows int) {
 	for y := range min(rows, len(g.lines)) {
 		to, from := fresh.lines[y].cells, g.lines[y].cells
 		copy(to, from)
+		fresh.lines[y].touch(min(g.lines[y].used, cols))
 		if len(from) == len(to) {
 			fresh.lines[y].wrapped = g.lines[y].wrapped
 		}
@@ -60,13 +75,21 @@ func (l *line) split(x int) {
 func (l *line) fill(x, end int, blank cell) {
 	l.split(x)
 	l.split(end)
+	if end == len(l.cells) {
+		l.wrapped = false
+	}
+	if blank == (cell{}) {
+		end = min(end, l.used)
+		if x < end {
+			clear(l.cells[x:end])
+		}
+		return
+	}
 	cells := l.cells[x:end]
 	for i := range cells {
 		cells[i] = blank
 	}
-	if end == len(l.cells) {
-		l.wrapped = false
-	}
+	l.touch(end)
 }
 
 // insert moves the cells from x to end-1 by n to the right.
@@ -75,6 +98,7 @@ func (l *line) insert(x, end, n int, blank cell) {
 	l.split(x)
 	l.split(end)
 	l.split(end - n)
+	l.touch(end)
 	copy(l.cells[x+n:end], l.cells[x:end-n])
 	cells := l.cells[x : x+n]
 	for i := range cells {
@@ -89,6 +113,7 @@ func (l *line) remove(x, end, n int, blank cell) {
 	l.split(x)
 	l.split(x + n)
 	l.split(end)
+	l.touch(end)
 	copy(l.cells[x:end-n], l.cells[x+n:end])
 	cells := l.cells[end-n : end]
 	for i := range cells {
@@ -169,6 +194,7 @@ func (g *grid) scrollColumns(r rect, n int, up bool, blank cell) {
 			l.split(r.left)
 			l.split(r.right)
 		}
+		to.touch(r.right)
 		copy(to.cells[r.left:r.right], source.cells[r.left:r.right])
 	}
 }

@@ -105,29 +105,25 @@ func (s *Screen) modeState(mode int) int {
 
 // switchTo shows the alternate screen or the main one.
 func (s *Screen) switchTo(mode int, alt bool) {
-	if alt == (s.grid == s.alt && s.alt != nil) {
+	if alt == (s.alt != nil) {
 		if !alt && mode == 1049 {
 			s.restore()
 		}
 		return
 	}
-	switch {
-	case alt:
+	if alt {
 		if mode == 1049 {
 			s.save()
 		}
-		if s.alt == nil {
-			s.alt = newGrid(s.cols, s.rows)
-		}
+		s.alt = newGrid(s.cols, s.rows)
 		s.grid = s.alt
-		if mode == 1049 {
+		if s.pen.bg != 0 {
 			s.erase(0, 0, s.cols, s.rows)
 		}
-	default:
-		if mode == 1047 {
-			s.erase(0, 0, s.cols, s.rows)
-		}
-		s.grid = s.main
+	} else {
+		// Terminals may keep it, but programs do not come back to it.
+		s.grid, s.alt = s.main, nil
+		s.keys.flags[1] = nil
 		if mode == 1049 {
 			s.restore()
 		}
@@ -135,11 +131,15 @@ func (s *Screen) switchTo(mode int, alt bool) {
 	s.wrap = false
 }
 
-func (s *Screen) save() { s.grid.saved = s.cursor }
+func (s *Screen) save() {
+	s.grid.saved = s.cursor
+	s.grid.saved.wrap = s.wrap && s.x == s.cols-1
+}
 
 func (s *Screen) restore() {
 	s.cursor = s.grid.saved
-	s.x, s.y = min(s.x, s.cols-1), min(s.y, s.rows-1)
+	r := s.offset()
+	s.x, s.y = min(max(s.x, r.left), r.right-1), min(max(s.y, r.top), r.bottom-1)
 	s.wrap = s.wrap && s.x == s.lineEnd()-1
 }
 
@@ -147,7 +147,6 @@ func (s *Screen) restore() {
 type keyboard struct {
 	modifyOther int      // xterm's modifyOtherKeys
 	flags       [2][]int // kitty's stacks: of the main and the other screen
-	used        bool     // any of these, ever
 }
 
 // stack is the kitty stack of the screen that is shown.
@@ -163,7 +162,6 @@ func (s *Screen) stack() *[]int {
 func (s *Screen) keyFlags(private byte, params []param) {
 	stack := s.stack()
 	n := first(params, 0)
-	s.keys.used = true
 	switch private {
 	case '>':
 		if len(*stack) == maxKeyStack {

@@ -14,21 +14,13 @@ type painter struct {
 	flow   bool // the line goes on in the next: print all of it
 }
 
-// blankFrom is the column from which on cells are as after a reset.
-func blankFrom(cells []cell) int {
-	end := len(cells)
-	for end > 0 && cells[end-1] == (cell{}) {
-		end--
-	}
-	return end
-}
-
-// line prints the cells of a line that is cols wide, and says where it ended.
-func (p *painter) line(cells []cell, y, cols int) int {
-	end := blankFrom(cells)
+// line prints a line's cells before a column, and says where it ended.
+func (p *painter) line(l *line, before int) int {
+	end := min(l.blankFrom(), before)
 	if p.flow {
-		end = len(cells)
+		end = before
 	}
+	cells := l.cells[:before]
 	moved := false
 	for x := 0; x < end; x++ {
 		c := &cells[x]
@@ -36,13 +28,39 @@ func (p *painter) line(cells []cell, y, cols int) int {
 			continue
 		}
 		if moved {
-			p.at(cols, x, -1)
+			p.at(len(l.cells), x, -1)
+		}
+		if n := p.run(cells[x:end]); n > 0 {
+			x += n - 1
+			moved = false
+			continue
 		}
 		whole := x+1 < len(cells) || c.attr&wide == 0
 		p.cell(c, whole)
 		moved = p.resync && uncertain(c)
 	}
 	return end
+}
+
+// run prints the ASCII at the beginning of cells that looks like what was
+// printed last, which is most of all there is, and says how much that was.
+func (p *painter) run(cells []cell) int {
+	if p.pen.line != 0 || p.pen.link != "" {
+		return 0
+	}
+	look := cell{fg: p.pen.fg, bg: p.pen.bg, attr: p.pen.attr}
+	for i := range cells {
+		c := cells[i]
+		r := c.r
+		if c.r = 0; c != look || r >= 0x80 {
+			return i
+		}
+		if r == 0 {
+			r = ' '
+		}
+		p.out = append(p.out, byte(r))
+	}
+	return len(cells)
 }
 
 // uncertain says whether terminals disagree about the width of a character:

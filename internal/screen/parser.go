@@ -119,6 +119,7 @@ func (s *Screen) ground(p []byte) (n int) {
 			s.parser.state = escape
 			return n
 		default:
+			s.last = 0
 			s.execute(c)
 			n++
 		}
@@ -186,6 +187,7 @@ func (s *Screen) step(c byte) {
 			p.state = ground
 		}
 	case c < ' ':
+		s.last = 0
 		s.execute(c)
 	case c >= 0x7f: // DEL has no effect, and the rest no place here
 		if c > 0x7f {
@@ -206,6 +208,7 @@ func (s *Screen) stepEscape(c byte) {
 		p.state = escapeIntermediate
 	case p.state == escapeIntermediate:
 		p.state = ground
+		s.last = 0
 		s.escape(p.intermediate, c)
 	case c == '[':
 		p.state = control
@@ -215,6 +218,7 @@ func (s *Screen) stepEscape(c byte) {
 		p.state, p.body, p.kind = text, len(p.seen), c
 	default:
 		p.state = ground
+		s.last = 0
 		s.escape(0, c)
 	}
 }
@@ -237,6 +241,9 @@ func (s *Screen) stepControl(c byte) {
 		p.intermediate = c
 	default:
 		p.state = ground
+		if c != 'b' { // REP is for what was printed just before
+			s.last = 0
+		}
 		s.control(c)
 	}
 }
@@ -270,6 +277,7 @@ func (s *Screen) endString() {
 	p := &s.parser
 	kind := p.state
 	p.state = ground
+	s.last = 0
 	if p.overflow {
 		return
 	}

@@ -63,6 +63,7 @@ func (s *Screen) printASCII(p []byte) {
 		l := &s.grid.lines[s.y]
 		l.split(s.x)
 		l.split(s.x + n)
+		l.touch(s.x + n)
 		cells := l.cells[s.x : s.x+n]
 		for i := range cells {
 			cells[i] = template
@@ -142,6 +143,7 @@ func (s *Screen) print(r rune) {
 	}
 	l.split(s.x)
 	l.split(s.x + w)
+	l.touch(s.x + w)
 	c := s.cellOf(r)
 	if w == 2 {
 		c.attr |= wide
@@ -156,7 +158,7 @@ func (s *Screen) print(r rune) {
 // combine adds a mark to the character before the cursor.
 func (s *Screen) combine(r rune) {
 	x := s.x - 1
-	if s.wrap {
+	if s.wrap || s.modes.is(modeNoWrap) && s.x == s.lineEnd()-1 {
 		x = s.x
 	}
 	if x < 0 {
@@ -166,17 +168,18 @@ func (s *Screen) combine(r rune) {
 	if cells[x].attr&tail != 0 && x > 0 {
 		x--
 	}
-	c := cells[x]
-	if c.r == 0 {
-		return
-	}
-	e := s.extras.at(c.extra)
+	e := s.extras.at(cells[x].extra)
 	if len(e.marks) >= maxMarks {
 		return
 	}
 	e.marks += string(r)
 	if i := s.intern(e); i != 0 {
-		cells[x].extra = i
+		c := &cells[x]
+		c.extra = i
+		if c.r == 0 {
+			c.r = ' '
+		}
+		s.grid.lines[s.y].touch(x + 1)
 	}
 }
 
@@ -260,8 +263,9 @@ func (s *Screen) tab(n int) {
 		for s.x++; s.x < s.lineEnd()-1 && !s.tabs[s.x]; s.x++ { //nolint:revive // the work is in the loop's head
 		}
 	}
-	for ; n < 0 && s.x > 0; n++ {
-		for s.x--; s.x > 0 && !s.tabs[s.x]; s.x-- { //nolint:revive // as above
+	left := s.offset().left
+	for ; n < 0 && s.x > left; n++ {
+		for s.x--; s.x > left && !s.tabs[s.x]; s.x-- { //nolint:revive // as above
 		}
 		s.wrap = false
 	}

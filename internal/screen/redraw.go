@@ -60,10 +60,7 @@ func (s *Screen) resetModes(p *painter) {
 	for _, mode := range []int{1, 5, 45, 1004, 1005, 1006, 1015, 1016, 2004} {
 		p.text("\x1b[?", mode, "l")
 	}
-	p.text("\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[m")
-	if s.keys.used {
-		p.text("\x1b[>4;0m\x1b[<", maxKeyStack, "u")
-	}
+	p.text("\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[m\x1b[>4;0m\x1b[<", maxKeyStack, "u")
 }
 
 // paintAll paints the main screen, and the alternate one over it if it is
@@ -84,8 +81,9 @@ func (s *Screen) paintAll(p *painter, o RedrawOptions) {
 	s.paintKeys(p, 0)
 	// Leaving the alternate screen goes back to this.
 	s.paintSaved(p, s.main)
-	p.text("\x1b[m\x1b]8;;\x1b\\\x1b[?6l\x1b(B\x0f\x1b[?1049h\x1b[H\x1b[2J")
-	p.pen = pen{}
+	p.text("\x1b[?1049h") // saves the same again
+	p.neutral()
+	p.text("\x1b[H\x1b[2J")
 	s.paint(p, s.alt, false)
 }
 
@@ -94,19 +92,19 @@ func (s *Screen) paintHistory(p *painter) {
 	h := &s.history
 	flows := false
 	for i, left := h.start, h.lines; left > 0; left-- {
-		text, wrapped, n := h.at(i)
-		if flows && n == 1 { // nothing that would go to the next line
+		text, flags, n := h.at(i)
+		if flows && flags&joins == 0 {
 			p.text("\r\n")
 		}
 		p.out = append(p.out, text...)
-		if !wrapped {
+		flows = flags&wraps != 0
+		if !flows {
 			p.text("\r\n")
 		}
-		flows = wrapped
 		i += n
 	}
 	// It would not be at its place if a line of another width flowed into it.
-	if flows && (h.width != p.cols || blankFrom(s.main.lines[0].cells) == 0) {
+	if flows && (h.width != p.cols || !s.main.lines[0].joins()) {
 		p.text("\r\n")
 	}
 }
@@ -114,10 +112,11 @@ func (s *Screen) paintHistory(p *painter) {
 // paintFlow prints the main screen's lines one after the other, as if they had
 // been written: so that the terminal knows which of them belong together.
 func (s *Screen) paintFlow(p *painter) {
-	for y, l := range s.main.lines {
-		wraps := l.wrapped && p.cols == s.cols && y+1 < len(s.main.lines) && blankFrom(s.main.lines[y+1].cells) > 0
+	for y := range s.main.lines {
+		l := &s.main.lines[y]
+		wraps := l.wrapped && p.cols == s.cols && y+1 < len(s.main.lines) && s.main.lines[y+1].joins()
 		p.flow = wraps
-		p.line(l.cells[:p.cols], y, len(l.cells))
+		p.line(l, p.cols)
 		p.flow = false
 		if y+1 < len(s.main.lines) && !wraps {
 			p.finish()
@@ -131,12 +130,12 @@ func (s *Screen) paintFlow(p *painter) {
 // has to go.
 func (s *Screen) paint(p *painter, g *grid, over bool) {
 	for y := range p.rows {
-		cells := g.lines[y].cells[:p.cols]
-		if !over && blankFrom(cells) == 0 {
+		l := &g.lines[y]
+		if !over && l.blankFrom() == 0 {
 			continue
 		}
 		p.at(s.cols, 0, y)
-		end := p.line(cells, y, s.cols)
+		end := p.line(l, p.cols)
 		if over && end < p.cols {
 			p.setPen(pen{})
 			p.text("\x1b[K")
@@ -145,30 +144,30 @@ func (s *Screen) paint(p *painter, g *grid, over bool) {
 	p.finish()
 }
 
-// paintSaved makes the terminal save a cursor.
+// paintSaved makes the terminal, which has no margins yet, save a cursor.
 func (s *Screen) paintSaved(p *painter, g *grid) {
-	s.paintCursor(p, g, g.saved)
+	s.paintCursor(p, g, g.saved, s.whole())
 	p.text("\x1b7")
 }
 
 // paintCursor puts the cursor where it is, with all that DECSC saves.
-func (s *Screen) paintCursor(p *painter, g *grid, c cursor) {
+func (s *Screen) paintCursor(p *painter, g *grid, c cursor, region rect) {
 	x, y := c.x, c.y
 	if c.origin {
 		p.text("\x1b[?6h")
-		x, y = max(x-s.region.left, 0), max(y-s.region.top, 0)
+		x, y = max(x-region.left, 0), max(y-region.top, 0)
 	} else {
 		p.text("\x1b[?6l")
 	}
-	if last := c.x; c.wrap && c.x < p.cols && c.y < p.rows {
+	if c.wrap && c.x < p.cols && c.y < p.rows {
 		// Only printing the last character again makes the next one wrap.
-		cells := g.lines[c.y].cells
-		if cells[last].attr&tail != 0 && last > 0 {
-			last, x = last-1, x-1
+		last := &g.lines[c.y].cells[c.x]
+		if last.attr&tail != 0 && c.x > 0 {
+			last, x = &g.lines[c.y].cells[c.x-1], x-1
 		}
 		p.at(s.cols, x, y)
 		p.text("\x1b(B\x0f")
-		p.cell(&cells[last], true)
+		p.cell(last, true)
 	} else {
 		p.at(s.cols, min(x, p.cols-1), min(y, p.rows-1))
 	}
@@ -185,7 +184,7 @@ func (s *Screen) paintCursor(p *painter, g *grid, c cursor) {
 func (s *Screen) paintStrings(p *painter) {
 	titles := append(slices.Clone(s.titles), [2]string{s.title, s.icon})
 	for i, t := range titles {
-		if t != [2]string{} || i > 0 {
+		if t != [2]string{} || len(titles) > 1 {
 			p.text("\x1b]1;", t[1], "\x1b\\\x1b]2;", t[0], "\x1b\\")
 		}
 		if i+1 < len(titles) {
@@ -230,6 +229,8 @@ func (s *Screen) paintKeys(p *painter, which int) {
 
 // paintState sends modes, margins, and the cursor.
 func (s *Screen) paintState(p *painter, repaint bool) {
+	// First: with margins, not all of the positions that it has could be had.
+	s.paintSaved(p, s.grid)
 	r := s.region
 	if r.top > 0 || r.bottom < s.rows {
 		p.text("\x1b[", r.top+1, ";", min(r.bottom, p.rows), "r")
@@ -237,8 +238,7 @@ func (s *Screen) paintState(p *painter, repaint bool) {
 	if s.modes.is(modeMargins) {
 		p.text("\x1b[?69h\x1b[", r.left+1, ";", min(r.right, p.cols), "s")
 	}
-	s.paintSaved(p, s.grid)
-	s.paintCursor(p, s.grid, s.cursor)
+	s.paintCursor(p, s.grid, s.cursor, s.region)
 	for _, mode := range s.modes.sorted() {
 		switch {
 		case mode == modeNoWrap:

@@ -116,7 +116,7 @@ func (s *Screen) reset() {
 	s.titles, s.directory, s.colours = nil, "", nil
 	s.history.clear()
 	s.extras = extras{}
-	s.keys = keyboard{used: s.keys.used}
+	s.keys = keyboard{}
 	s.savedModes = nil
 	s.softReset()
 	s.cursor = defaultCursor()
@@ -191,7 +191,7 @@ func (s *Screen) Resize(cols, rows int) {
 
 // remember adds lines of the main screen to what has scrolled off.
 func (s *Screen) remember(lines []line) {
-	for _, l := range lines {
-		s.history.push(l, &s.extras)
+	for i := range lines {
+		s.history.push(&lines[i], &s.extras)
 	}
 }

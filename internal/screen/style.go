@@ -31,7 +31,7 @@ const (
 	tail attr = 1 << 13 // the second half
 
 	underlines = 7 * underline
-	styled     = underlines<<1 - 1 // of underline and all below
+	styled     = underline<<3 - 1 // all but what a cell is
 )
 
 // A pen is what SGR and OSC 8 set for the characters to come.
