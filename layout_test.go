@@ -29,7 +29,7 @@ var imports = map[string][]string{
 	"internal/inject":             {},
 	"internal/provision":          {},
 	"internal/transport":          {},
-	"internal/tty":                {},
+	"internal/tty":                {"internal/screen"},
 	"internal/ui":                 {"internal/ui/noquery"},
 	"internal/ui/noquery":         {},
 	"internal/agent":              {"internal/screen"},

@@ -130,11 +130,11 @@ func (r *run) notice(text string) {
 // start asks for the command, then feeds it.
 func (r *run) start() {
 	err := r.ask()
-	switch {
-	case errors.Is(err, io.EOF):
-		return // the channel has ended, and collect knows
-	case err != nil:
+	if err != nil && !errors.Is(err, io.EOF) { // the end of the channel is collect's to tell
 		r.fail(failure{err: r.noStatus(err)})
+	}
+	close(r.asked)
+	if err != nil {
 		return
 	}
 	close(r.started)

@@ -68,31 +68,35 @@ func TestPrefersAESGCM(t *testing.T) {
 	}
 }
 
-func TestStatusAndLeave(t *testing.T) {
-	c := (&server{global: func(r *ssh.Request) (bool, []byte) {
-		switch r.Type {
-		case "status@cloudssh":
-			return true, []byte(`{"connections":2,"sessions":3,"started":1790000000,"expires":0,"idle_timeout":1800,"version":"v1"}`)
-		case "leave@cloudssh":
-			return true, ssh.Marshal(struct{ Connections, Detached uint32 }{4, 1})
-		}
-		return false, nil
-	}}).client(t)
-	got, err := c.Status(t.Context())
-	want := Status{Connections: 2, Sessions: 3, Started: time.Unix(1790000000, 0), IdleTimeout: 30 * time.Minute, Version: "v1"}
-	if err != nil || got != want {
-		t.Errorf("status %+v, %v; want %+v", got, err, want)
-	}
-	n, err := c.Leave(t.Context())
-	if want := (Remaining{Connections: 4, Detached: 1}); err != nil || n != want || n.None() {
-		t.Errorf("leave: %+v, %v; want %+v", n, err, want)
-	}
-}
-
 func TestUnknownRequest(t *testing.T) {
 	c := (&server{}).client(t)
 	if _, err := c.Leave(t.Context()); err == nil || !strings.Contains(err.Error(), "does not know or allow leave@cloudssh") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnswersMayBeLate(t *testing.T) {
+	asked, back := make(chan struct{}), make(chan struct{})
+	c := (&server{global: func(*ssh.Request) (bool, []byte) {
+		asked <- struct{}{}
+		<-back // the connection is away meanwhile
+		return true, nil
+	}}).client(t)
+	held := make(chan error, 1)
+	go func() { held <- c.Hold(t.Context()) }()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := c.Renew(ctx, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the deadline", err)
+	}
+	close(back)
+	if err := <-held; err != nil {
+		t.Error(err)
+	}
+	go func() { <-asked }()
+	if err := c.Hold(t.Context()); err != nil {
+		t.Errorf("a question after one that was given up: %v", err)
 	}
 }
 

@@ -100,7 +100,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 		client: c, ch: ch, cmd: cmd,
 		stdout: &gate{w: cmd.Stdout}, stderr: &gate{w: cmd.Stderr},
 		status: make(chan error, 1), failed: make(chan failure, 1), left: make(chan error, 1),
-		started: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
+		asked: make(chan struct{}), started: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
 		asking: make(chan struct{}, 1),
 	}
 	cmd.Control.set(r)
@@ -125,6 +125,10 @@ func (c *Client) open(ctx context.Context, kind string, payload []byte) (ssh.Cha
 	}()
 	select {
 	case o := <-got:
+		var refused *ssh.OpenChannelError
+		if o.err != nil && !errors.As(o.err, &refused) { // it ended meanwhile, which nobody has said so far
+			o.err = c.why()
+		}
 		return o.ch, o.reqs, o.err
 	case <-ctx.Done():
 		go func() {
@@ -149,6 +153,7 @@ type run struct {
 	status  chan error    // how the session ended, in the agent's words; at most one
 	failed  chan failure  // what makes going on pointless; the first one counts
 	left    chan error    // why standard input ended, when not at its end
+	asked   chan struct{} // closed when the requests for the command are done with
 	started chan struct{} // closed when the command runs
 	ended   chan struct{} // closed when nothing more will come
 	over    chan struct{} // closed when Run returns
@@ -165,6 +170,7 @@ type failure struct {
 func (r *run) wait(ctx context.Context) error {
 	select {
 	case <-r.ended:
+		<-r.asked // it ends with the channel, and may know more
 	case f := <-r.failed:
 		return r.abandon(f)
 	case err := <-r.left:

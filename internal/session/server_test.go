@@ -21,6 +21,9 @@ type server struct {
 	global  func(*ssh.Request) (ok bool, r []byte) // answers global requests; nil refuses
 	silent  bool                                   // never answers global requests
 	conns   chan net.Conn                          // each accepted connection
+	forward func(ssh.NewChannel)                   // serves channels other than sessions
+	id      chan []byte                            // gets the SSH session id; may be nil
+	wrap    func(net.Conn) net.Conn                // the client's end; may be nil
 }
 
 // remote is the server's end of a session channel.
@@ -107,6 +110,9 @@ func (s *server) listen(tb testing.TB) net.Conn {
 		_ = l.Close()
 		served.Wait()
 	})
+	if s.wrap != nil {
+		return s.wrap(conn)
+	}
 	return conn
 }
 
@@ -129,11 +135,18 @@ func (s *server) serve(tb testing.TB, conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
+	if s.id != nil {
+		s.id <- sc.SessionID()
+	}
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer sc.Close()
 	go s.answer(reqs)
 	for nc := range chans {
+		if s.forward != nil && nc.ChannelType() != "session" {
+			all.Go(func() { s.forward(nc) })
+			continue
+		}
 		if s.session == nil {
 			_ = nc.Reject(ssh.Prohibited, "no sessions here")
 			continue

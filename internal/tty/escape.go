@@ -3,6 +3,8 @@ package tty
 import (
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 )
 
 // DefaultEscape is the escape character that OpenSSH uses.
@@ -31,12 +33,14 @@ type EscapeOptions struct {
 // NewEscapeReader returns a reader of r that acts on OpenSSH's escape
 // sequences: the escape character at the start of a line, followed by `.` to
 // disconnect (Read returns ErrDisconnect once everything before it was read),
-// by `?` for help, or by itself for one escape character. Every other byte
+// by `d` to detach, by `?` for help, or by itself for one escape character. It
+// knows Ctrl-C, also as keyboards send it whose protocol a program has changed
+// (modifyOtherKeys of xterm, the protocol of kitty). Every other byte
 // passes as it is and at once; only an escape character at the start of a
 // line waits for what follows. Pasted text passes untouched when the terminal
 // brackets it.
 func NewEscapeReader(r io.Reader, o EscapeOptions) io.Reader {
-	if o.Char == 0 {
+	if o.Char == 0 && o.Interrupt == nil {
 		return r
 	}
 	return &escapeReader{r: r, o: o, lineStart: true, buf: make([]byte, 32<<10)}
@@ -54,6 +58,8 @@ type escapeReader struct {
 	held      bool // an escape character waits for its command
 	pasting   bool // between pasteStart and pasteEnd
 	matched   int  // how many bytes of the next paste marker were seen
+
+	key []byte // of a control sequence that may be Ctrl-C
 }
 
 func (e *escapeReader) Read(p []byte) (int, error) {
@@ -91,6 +97,10 @@ func (e *escapeReader) fill() {
 
 // next takes one byte of input.
 func (e *escapeReader) next(c byte) {
+	if e.interrupt(c) && !e.pasting && e.o.Interrupt != nil && e.o.Interrupt() {
+		e.err = ErrDisconnect
+		return
+	}
 	if e.held {
 		e.held = false
 		switch c {
@@ -102,6 +112,12 @@ func (e *escapeReader) next(c byte) {
 				e.o.Help()
 			}
 			return // still at the start of the line
+		case 'd':
+			if e.o.Detach != nil {
+				e.o.Detach()
+				return
+			}
+			e.pass(e.o.Char)
 		case e.o.Char:
 		default:
 			e.pass(e.o.Char)
@@ -109,7 +125,7 @@ func (e *escapeReader) next(c byte) {
 		e.pass(c)
 		return
 	}
-	if c == e.o.Char && e.lineStart && !e.pasting {
+	if c == e.o.Char && c != 0 && e.lineStart && !e.pasting {
 		e.held = true
 		return
 	}
@@ -135,4 +151,47 @@ func (e *escapeReader) pass(c byte) {
 	if e.matched == len(marker) {
 		e.pasting, e.matched = !e.pasting, 0
 	}
+}
+
+// interrupt follows the keys and says whether this byte completes a Ctrl-C.
+func (e *escapeReader) interrupt(c byte) bool {
+	const longest = 24
+	switch {
+	case c == 0x03:
+		e.key = e.key[:0]
+		return true
+	case c == escape:
+		e.key = append(e.key[:0], c)
+	case len(e.key) == 0:
+	case len(e.key) == 1 && c != '[', len(e.key) > longest:
+		e.key = e.key[:0]
+	case len(e.key) > 1 && c >= 0x40:
+		params := strings.Split(string(e.key[2:]), ";")
+		e.key = e.key[:0]
+		return ctrlC(params, c)
+	default:
+		e.key = append(e.key, c)
+	}
+	return false
+}
+
+// ctrlC recognises CSI 99 ; modifiers u and CSI 27 ; modifiers ; 99 ~. 99 is
+// c; what follows a colon are alternatives, and the kind of event.
+func ctrlC(params []string, final byte) bool {
+	const (
+		control  = 4
+		locks    = 64 | 128 // caps lock, num lock
+		released = "3"
+	)
+	var code, modifiers string
+	switch {
+	case final == 'u' && len(params) >= 2:
+		code, modifiers = params[0], params[1]
+	case final == '~' && len(params) == 3 && params[0] == "27":
+		code, modifiers = params[2], params[1]
+	}
+	code, _, _ = strings.Cut(code, ":")
+	modifiers, kind, _ := strings.Cut(modifiers, ":")
+	pressed, err := strconv.Atoi(modifiers)
+	return err == nil && code == "99" && kind != released && (pressed-1)&^locks == control
 }

@@ -73,6 +73,69 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+func TestDetachEscape(t *testing.T) {
+	for _, tt := range []struct {
+		in, want string
+		detach   bool
+		called   int
+	}{
+		{"ls\r~d", "ls\r", true, 1},
+		{"~d~d", "", true, 2},
+		{"~d\r", "~d\r", false, 0},
+		{"x~d", "x~d", true, 0},
+	} {
+		called := 0
+		o := EscapeOptions{Char: '~'}
+		if tt.detach {
+			o.Detach = func() { called++ }
+		}
+		got, err := io.ReadAll(NewEscapeReader(strings.NewReader(tt.in), o))
+		if err != nil || string(got) != tt.want || called != tt.called {
+			t.Errorf("%q: %q, %v, called %d times", tt.in, got, err, called)
+		}
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		want     bool
+	}{
+		{"the byte", "make\r\x03", true},
+		{"after the escape character", "\r~\x03", true},
+		{"kitty's", "\x1b[99;5u", true},
+		{"kitty's with locks", "\x1b[99;197u", true},
+		{"kitty's with alternatives", "\x1b[99::99;5:1u", true},
+		{"kitty's release", "\x1b[99;5:3u", false},
+		{"xterm's", "\x1b[27;5;99~", true},
+		{"with shift", "\x1b[99;6u", false},
+		{"another key", "\x1b[98;5u\x1b[27;5;98~\x1b[A\x1bc", false},
+		{"pasted", "\x1b[200~\x03\x1b[201~", false},
+		{"garbage", "\x1b[" + strings.Repeat("9", 99) + ";5u", false},
+	} {
+		for _, char := range []byte{0, '~'} {
+			t.Run(tt.name, func(t *testing.T) {
+				away := false
+				for _, read := range []func(io.Reader) io.Reader{whole, iotest.OneByteReader} {
+					got, err := io.ReadAll(NewEscapeReader(read(strings.NewReader(tt.in+"after")), EscapeOptions{
+						Char: char, Interrupt: func() bool { return away },
+					}))
+					if err != nil || string(got) != tt.in+"after" {
+						t.Errorf("not away: %q, %v", got, err)
+					}
+				}
+				away = true
+				_, err := io.ReadAll(NewEscapeReader(strings.NewReader(tt.in), EscapeOptions{
+					Char: char, Interrupt: func() bool { return away },
+				}))
+				if errors.Is(err, ErrDisconnect) != tt.want {
+					t.Errorf("away: %v", err)
+				}
+			})
+		}
+	}
+}
+
 // alphabet makes near-misses likely.
 const alphabet = "~~\r\n\x1b[201~.?x\xc3\xa9\x00\xff"
 

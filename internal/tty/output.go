@@ -1,39 +1,17 @@
 package tty
 
 import (
+	"bytes"
 	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
+
+	"github.com/cloudssh/cloudssh/internal/screen"
 )
-
-// Output passes on what a remote program writes to the terminal and notices
-// the modes it switches on, so that a session that ends in the middle of an
-// editor does not leave the local terminal on the alternate screen, without a
-// cursor, or reporting every movement of the mouse.
-type Output struct {
-	w io.Writer
-
-	mu     sync.Mutex
-	parse  parseState
-	params []byte       // of the sequence being parsed
-	left   map[int]bool // modes that differ from their normal state
-	keypad bool         // application keypad
-}
-
-type parseState int
-
-const (
-	ground parseState = iota
-	escaped
-	private // after ESC [ ?
-	csi     // after ESC [
-)
-
-// maxParams bounds what is remembered of one sequence.
-const maxParams = 64
 
 // OutputOptions says what the terminal of an Output is like.
 type OutputOptions struct {
@@ -42,20 +20,151 @@ type OutputOptions struct {
 	Plain  bool // no reverse video: the person has set NO_COLOR
 }
 
-// NewOutput returns an Output that writes to w.
-func NewOutput(w io.Writer, options OutputOptions) *Output {
-	return &Output{w: w, left: make(map[int]bool)}
+// Output passes on what a remote program writes to the terminal. It notices
+// the modes that the program switches on, so that a session that ends in the
+// middle of an editor does not leave the local terminal on the alternate
+// screen, without a cursor, or reporting every movement of the mouse. And it
+// can show a line of ours without the program's screen being the worse for it.
+//
+// Its methods may be called from several goroutines. All of them wait while
+// the terminal takes no output.
+type Output struct {
+	w       io.Writer
+	options OutputOptions
+
+	mu     sync.Mutex
+	scan   scanner
+	held   []byte // the start of a control sequence or character, not written yet
+	binary bool   // what comes is not UTF-8
+
+	status string // what to show over the last row; empty: nothing
+	shown  int    // the row, from 1, that the status line is on; 0: none
+	worse  bool   // what was under it cannot be put back exactly
+
+	asked, told bool           // for, and of, the cursor's place
+	moved       bool           // it was lost in between: the size changed
+	early       []byte         // what was written since asked
+	mirror      *screen.Screen // what the terminal shows; nil: not known
+	sure        [2]bool        // that it does, on the main and on the alternate screen
 }
 
-// Write writes p as it is.
+const (
+	// maxHeld bounds what is held back of one sequence. Longer ones, images
+	// mostly, pass in pieces.
+	maxHeld = 4 << 10
+	// maxEarly bounds what is remembered until the terminal says where its
+	// cursor is; it does in milliseconds, or not at all.
+	maxEarly = 64 << 10
+)
+
+// NewOutput returns an Output that writes to w.
+func NewOutput(w io.Writer, options OutputOptions) *Output {
+	return &Output{w: w, options: options, scan: scanner{left: make(map[int]bool)}}
+}
+
+// Write writes p as it is. The start of a control sequence or of a character
+// waits for its rest, so that a status line never falls in between; terminals
+// show nothing of it before either.
 func (o *Output) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, c := range p[:n] {
-		o.next(c)
+	if err := o.locate(); err != nil {
+		return 0, err
 	}
-	return n, err
+	if err := o.hide(); err != nil { // in the modes that the terminal is in now
+		return 0, err
+	}
+	before, data := len(o.held), p
+	if before > 0 {
+		data = append(o.held, p...)
+	}
+	for _, cleared := range o.scan.next(p) {
+		o.sure[cleared] = true
+	}
+	whole := data[:len(data)-o.unfinished(data)]
+	n, err := o.pass(whole)
+	if err != nil {
+		return max(0, n-before), err
+	}
+	o.held = append(o.held[:0], data[len(whole):]...)
+	return len(p), nil
+}
+
+// unfinished is how many bytes at the end of data have to wait for more.
+func (o *Output) unfinished(data []byte) int {
+	if n := o.scan.unit; n > 0 {
+		if n > maxHeld {
+			return 0
+		}
+		return n
+	}
+	if len(o.held) > 0 && o.held[0] >= utf8.RuneSelf {
+		if r, size := utf8.DecodeRune(data); r == utf8.RuneError && size == 1 && utf8.FullRune(data) {
+			o.binary = true // or another character set: nobody knows where its characters end
+		}
+	}
+	for i := 1; i < utf8.UTFMax && i <= len(data) && !o.binary; i++ {
+		if tail := data[len(data)-i:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return i
+		}
+	}
+	return 0
+}
+
+// pass writes output, under the status line if there is one.
+func (o *Output) pass(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, o.draw()
+	}
+	n, err := o.w.Write(p)
+	o.reflect(p[:n])
+	if err != nil {
+		return n, err
+	}
+	return n, o.draw()
+}
+
+// Reset writes what brings the terminal back to its normal modes; nothing
+// when the remote program cleaned up after itself.
+func (o *Output) Reset() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status = ""
+	if err := o.hide(); err != nil {
+		return err
+	}
+	if !o.between() {
+		// Within a long sequence that will not end any more.
+		if _, err := io.WriteString(o.w, "\x18"); err != nil {
+			return err
+		}
+	}
+	o.held, o.scan.state, o.scan.unit = nil, ground, 0
+	left := o.scan.left
+	if len(left) == 0 && !o.scan.keypad {
+		return nil
+	}
+	var b strings.Builder
+	for _, mode := range slices.Sorted(maps.Keys(left)) {
+		set, _ := normal(mode)
+		b.WriteString("\x1b[?" + strconv.Itoa(mode))
+		if set {
+			b.WriteByte('h')
+		} else {
+			b.WriteByte('l')
+		}
+	}
+	if o.scan.keypad {
+		b.WriteString("\x1b>")
+	}
+	b.WriteString("\x1b[0m\x1b(B\x0f") // colours and character set
+	clear(left)
+	o.scan.keypad = false
+	_, err := io.WriteString(o.w, b.String())
+	return err
 }
 
 // normal gives the modes that Reset restores, and their normal state: DEC's
@@ -70,103 +179,38 @@ func normal(mode int) (set, known bool) {
 	return false, false
 }
 
-// next follows the output just far enough to see modes change.
-func (o *Output) next(c byte) {
-	if c == 0x1b {
-		o.parse = escaped
-		return
-	}
-	switch o.parse {
-	case ground:
-	case escaped:
-		o.parse = ground
-		switch c {
-		case '[':
-			o.parse, o.params = csi, o.params[:0]
-		case '=', '>':
-			o.keypad = c == '='
-		case 'c': // full reset
-			clear(o.left)
-			o.keypad = false
+// Follow passes sizes of the terminal on and takes notice of them. A reader
+// that lags behind gets the newest only. It ends when sizes does.
+func (o *Output) Follow(sizes <-chan Size) <-chan Size {
+	passed := make(chan Size, 1)
+	go func() {
+		defer close(passed)
+		for s := range sizes {
+			o.resize(s)
+			select { // this goroutine alone sends, so there is room after it
+			case <-passed:
+			default:
+			}
+			passed <- s
 		}
-	case csi:
-		o.parse = ground
-		if c == '?' {
-			o.parse = private
-		}
-	case private:
-		o.inPrivate(c)
-	}
+	}()
+	return passed
 }
 
-func (o *Output) inPrivate(c byte) {
-	if c >= '0' && c <= '9' || c == ';' {
-		if len(o.params) < maxParams {
-			o.params = append(o.params, c)
+// indexAnswer finds a cursor position report, CSI row ; column R.
+func indexAnswer(p []byte) (start, end, row, col int, ok bool) {
+	for start = 0; ; start++ {
+		i := bytes.Index(p[start:], []byte("\x1b["))
+		if i < 0 {
+			return 0, 0, 0, 0, false
 		}
-		return
-	}
-	o.parse = ground
-	if c != 'h' && c != 'l' {
-		return
-	}
-	for p := range strings.SplitSeq(string(o.params), ";") {
-		mode, err := strconv.Atoi(p)
-		if err != nil {
-			continue
-		}
-		set, known := normal(mode)
-		switch {
-		case !known:
-		case set == (c == 'h'):
-			delete(o.left, mode)
-		default:
-			o.left[mode] = true
+		start += i
+		body, _, found := bytes.Cut(p[start+2:], []byte("R"))
+		first, second, two := strings.Cut(string(body), ";")
+		row, rowErr := strconv.Atoi(first)
+		col, colErr := strconv.Atoi(second)
+		if found && two && rowErr == nil && colErr == nil && row > 0 && col > 0 {
+			return start, start + 2 + len(body) + 1, row, col, true
 		}
 	}
 }
-
-// Reset writes what brings the terminal back to its normal modes; nothing
-// when the remote program cleaned up after itself.
-func (o *Output) Reset() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.left) == 0 && !o.keypad {
-		return nil
-	}
-	var b strings.Builder
-	for _, mode := range slices.Sorted(maps.Keys(o.left)) {
-		set, _ := normal(mode)
-		b.WriteString("\x1b[?" + strconv.Itoa(mode))
-		if set {
-			b.WriteByte('h')
-		} else {
-			b.WriteByte('l')
-		}
-	}
-	if o.keypad {
-		b.WriteString("\x1b>")
-	}
-	b.WriteString("\x1b[0m\x1b(B\x0f") // colours and character set
-	clear(o.left)
-	o.keypad = false
-	_, err := io.WriteString(o.w, b.String())
-	return err
-}
-
-// Status shows a line of ours over the last row of the screen until Clear. The
-// remote program's output does not notice it. What cannot be printed in ASCII
-// is shown as a question mark, what is too long is cut.
-func (o *Output) Status(text string) {}
-
-// Clear takes the status line away and puts back what was under it. It
-// returns whether that could not be done exactly, so that the screen has to be
-// sent again.
-func (o *Output) Clear() (redraw bool) { return false }
-
-// Keyboard returns a reader of the terminal's keyboard that keeps the
-// terminal's answers to our own questions to itself.
-func (o *Output) Keyboard(r io.Reader) io.Reader { return r }
-
-// Follow passes sizes of the terminal on and takes notice of them.
-func (o *Output) Follow(sizes <-chan Size) <-chan Size { return sizes }
