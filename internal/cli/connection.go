@@ -65,6 +65,7 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 		return !twin.Joined, err
 	}
 	defer l.Close() //nolint:errcheck // the session is over, and its result known
+	s.noteWire(l)
 	stop := s.keepLease(ctx, l)
 	err = s.session(ctx, l, twin)
 	stop()

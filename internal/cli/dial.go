@@ -30,6 +30,13 @@ type link struct {
 	outage *outage
 }
 
+// noteWire says when the connection is not of the usual kind.
+func (s *connection) noteWire(l *link) {
+	if state, _ := l.outage.look(); state.Wire == transport.WireHTTP.String() && s.options.wire.Wire == transport.WireAuto {
+		s.ui.Notef("WebSocket upgrades are blocked here; using plain HTTPS")
+	}
+}
+
 // dial connects to the agent and shakes hands with its SSH server.
 func (s *connection) dial(ctx context.Context, twin *provision.Twin) (l *link, err error) {
 	update, done := s.ui.Progress("connecting to " + twin.Name)
@@ -46,9 +53,6 @@ func (s *connection) dial(ctx context.Context, twin *provision.Twin) (l *link, e
 		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
 	}
 	s.guard.tell(guardMessage{Connection: l.ID(), Instance: peer.Instance})
-	if state, _ := l.outage.look(); state.Wire == transport.WireHTTP.String() && s.options.wire.Wire == transport.WireAuto {
-		s.ui.Notef("WebSocket upgrades are blocked here; using plain HTTPS")
-	}
 	return l, nil
 }
 

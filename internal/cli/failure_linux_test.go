@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/run/apiv2/runpb"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -102,7 +104,8 @@ func TestNeverReady(t *testing.T) {
 	w.demandOnly(t, "hello")
 }
 
-// TestUpgradeRefusedAndCut: what stands between refuses WebSockets, or cuts them.
+// TestUpgradeRefusedAndCut: what stands between refuses WebSockets, or cuts
+// them again and again. Nothing is lost, and the other wire is named.
 func TestUpgradeRefusedAndCut(t *testing.T) {
 	var cut atomic.Int64
 	var refuse atomic.Bool
@@ -121,13 +124,34 @@ func TestUpgradeRefusedAndCut(t *testing.T) {
 			return cut.Load()
 		},
 	}})
+	const seq = "seq 1 300000"
 	refuse.Store(true)
-	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "upgrades are not allowed here")
+	r := w.cloudssh(t, "hello", "--exec", seq)
+	r.demand(t, 0, "WebSocket upgrades are blocked here; using plain HTTPS")
+	demandSeq(t, r.stdout, 300000)
+	w.cloudssh(t, "hello", "--wire", "websocket", "--exec", "true").demand(t, 255, "upgrades are not allowed here")
 	w.demandOnly(t, "hello")
 	refuse.Store(false)
 	cut.Store(200_000)
-	w.cloudssh(t, "hello", "--exec", "yes | head -c 10000000").demand(t, 255, "may still be running")
+	r = w.cloudssh(t, "hello", "--exec", seq)
+	r.demand(t, 0)
+	if strings.Contains(r.stderr, "plain HTTPS") {
+		t.Errorf("stderr:\n%s", r.stderr)
+	}
+	demandSeq(t, r.stdout, 300000)
 	w.demandOnly(t, "hello")
+}
+
+// demandSeq demands what seq 1 n prints.
+func demandSeq(t *testing.T, got string, n int) {
+	t.Helper()
+	var want strings.Builder
+	for i := range n {
+		fmt.Fprintln(&want, i+1)
+	}
+	if got != want.String() {
+		t.Errorf("%d bytes of output, want %d, or others", len(got), want.Len())
+	}
 }
 
 // TestRuntimeMissing says how to install one.
@@ -301,9 +325,12 @@ func interruptedWhileDeleting(t *testing.T, s syscall.Signal) (w *world, c *proc
 // TestSecondInterruptLeavesAtOnce and prints what deletes the twin.
 func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	w, c, release := interruptedWhileDeleting(t, syscall.SIGINT)
+	guard := guardOf(t, c.cmd.Process.Pid)
 	c.signal(syscall.SIGINT)
 	c.wait().demand(t, 130, "cloudssh cleanup --project "+w.Project, "gcloud run services delete hello-ssh --region "+w.Region)
 	release()
+	gone(t, guard, 15*time.Second) // it sees the deletion through
+	w.demandOnly(t, "hello")
 }
 
 // TestDeleteFails: the twin that is left is named, with the command.

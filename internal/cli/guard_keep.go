@@ -214,19 +214,14 @@ func (k *keeper) unanswered(ctx context.Context, err error) error {
 // overdue deletes a twin whose lease has ended, unless another session has
 // renewed it: then that one has a guard of its own.
 func (k *keeper) overdue(ctx context.Context) error {
-	for t, err := range k.link.cloud.backend.Twins(ctx) {
-		if err != nil {
-			return err
-		}
-		if t.Name == k.twin.Name && t.Region == k.twin.Region && t.Maker == k.twin.Maker {
-			if t.Expired(time.Now()) {
-				return k.remove(ctx)
-			}
-			k.twin.Expires = t.Expires
-			return errors.New("the lease was renewed")
-		}
+	there, err := k.there(ctx)
+	switch {
+	case err != nil:
+		return err
+	case there && !k.twin.Expired(time.Now()):
+		return errors.New("the lease was renewed")
 	}
-	return nil
+	return k.remove(ctx)
 }
 
 func (k *keeper) remove(ctx context.Context) error {
@@ -244,14 +239,31 @@ func (k *keeper) remove(ctx context.Context) error {
 func (k *keeper) removeUnborn(ctx context.Context) error {
 	end := time.Now().Add(unbornTime)
 	for wait := time.Second; ; wait = min(2*wait, 8*time.Second) {
-		if err := k.remove(ctx); err != nil {
-			return err
+		there, err := k.there(ctx)
+		if err == nil {
+			err = k.remove(ctx) // whether it was listed or not
 		}
-		if time.Now().Add(wait).After(end) {
-			return nil
+		if err != nil || there || time.Now().Add(wait).After(end) {
+			return err
 		}
 		<-time.After(wait)
 	}
+}
+
+// there reports whether the platform lists the twin, and notes until when.
+func (k *keeper) there(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, guardAnswer)
+	defer cancel()
+	for t, err := range k.link.cloud.backend.Twins(ctx) {
+		if err != nil {
+			return false, err
+		}
+		if t.Name == k.twin.Name && t.Region == k.twin.Region && t.Maker == k.twin.Maker {
+			k.twin.Expires = t.Expires
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // emulatorGone reports whether the local Cloud Run has ended, and all twins

@@ -65,6 +65,32 @@ func gone(t *testing.T, p *os.Process, within time.Duration) {
 	}
 }
 
+// noGuards demands that all guards of this world have ended, or do soon.
+func (w *world) noGuards(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		env, _ := os.ReadFile(file) // it may have ended
+		args, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		words := strings.Split(string(args), "\x00")
+		if err != nil || !slices.Contains(strings.Split(string(env), "\x00"), "HOME="+w.home) || len(words) < 2 || words[1] != "guard" {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := os.FindProcess(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone(t, p, 20*time.Second)
+	}
+}
+
 // within waits until only these services are left.
 func (w *world) within(t *testing.T, limit time.Duration, want ...string) {
 	t.Helper()

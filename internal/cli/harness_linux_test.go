@@ -84,6 +84,7 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 	t.Cleanup(func() { _ = w.client.Close() })
 	home := t.TempDir()
 	w.home = home
+	t.Cleanup(func() { w.noGuards(t) })
 	w.env = append(os.Environ(), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "cloudssh"),
 		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm",
 		"XDG_CACHE_HOME="+sharedState, // a development build compiles the agent

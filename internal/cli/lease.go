@@ -132,7 +132,7 @@ func (s *connection) noteCost() {
 		return
 	}
 	now := time.Now()
-	s.ui.Notef("%s: %s, %s", s.lease.twin.Name, short(now.Sub(s.lease.twin.Created)), costSoFar(s.lease.twin, now))
+	s.ui.Notef("%s lived %s: %s", s.lease.twin.Name, short(now.Sub(s.lease.twin.Created)), cost(s.lease.twin, now))
 }
 
 // lived is how long a twin has run: its instance ends with its lease.
@@ -143,12 +143,12 @@ func lived(t provision.Twin, now time.Time) time.Duration {
 	return now.Sub(t.Created)
 }
 
-// costSoFar is an estimate in words.
-func costSoFar(t provision.Twin, now time.Time) string {
+// cost is an estimate in words.
+func cost(t provision.Twin, now time.Time) string {
 	if t.Shape == (provision.Shape{}) || t.Created.IsZero() {
 		return "cost not known"
 	}
-	return fmt.Sprintf("%s so far (%s)", dollars(provision.Cost(t.Region, t.Shape, lived(t, now))), priceNote(t.Region))
+	return fmt.Sprintf("%s (%s)", dollars(provision.Cost(t.Region, t.Shape, lived(t, now))), priceNote(t.Region))
 }
 
 // priceNote says what an amount is worth.

@@ -142,7 +142,7 @@ func (w *window) help() string {
 	}
 	now, ends := time.Now(), w.lease.ends()
 	fmt.Fprintf(&b, "; its lease ends in %s, at %s\n", short(ends.Sub(now)), clock(ends))
-	fmt.Fprintf(&b, "%s, %s\n", w.carrier(), costSoFar(*w.twin, now))
+	fmt.Fprintf(&b, "%s\n%s so far\n", w.carrier(), cost(*w.twin, now))
 	fmt.Fprintf(&b, "held by this connection; when it is gone: %s", w.holder(w.twin))
 	if n, mode := w.number.Load(), w.options.share.mode; n != 0 && mode != session.ShareOff {
 		fmt.Fprintf(&b, "\nshared (%s): %s", mode, joinCommand(w.twin, n, mode))
