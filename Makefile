@@ -62,7 +62,7 @@ soak:
 ## chaos: whatever ends a client, in every phase of a session: nothing may be left
 chaos:
 	@./.ci/deps test
-	$(AS_ROOT) env CLOUDSSH_CHAOS=1 go test ./internal/cli -run TestChaos -v -parallel 32 -timeout 30m
+	$(AS_ROOT) env CLOUDSSH_CHAOS=1 go test ./internal/cli -run TestChaos -v -timeout 30m
 
 ## bench: throughput, keystrokes, outages and memory beside OpenSSH; BENCH=Keys for some of it
 BENCH ?= .

@@ -210,7 +210,7 @@ func (r *chaosRun) inSession() (v victim, release func()) {
 		l := r.stage.lay(r.target, r.world.Addr)
 		p := r.exec("echo victim in >&2; sleep 1007; exit 0")
 		p.until("victim in")
-		waiting := l.stop()
+		waiting := l.stopUpward()
 		r.endSleep()
 		r.await(waiting, p)
 		return victimOf(p), l.start

@@ -19,6 +19,7 @@ type line struct {
 	mu      sync.Mutex
 	open    chan struct{} // closed while bytes may pass
 	waiting chan struct{} // closed once a client's bytes wait
+	oneWay  bool          // only what clients say is lost
 	heads   func()        // called when the answer to an upgrade has gone through
 	calls   map[*call]struct{}
 	carried int
@@ -52,9 +53,15 @@ func newLine(door string) *line {
 
 // stop makes the line lose everything from now on, new calls included; the
 // channel is closed as soon as a client has said something in vain.
-func (l *line) stop() <-chan struct{} {
+func (l *line) stop() <-chan struct{} { return l.halt(false) }
+
+// stopUpward is stop for what clients say; they go on hearing.
+func (l *line) stopUpward() <-chan struct{} { return l.halt(true) }
+
+func (l *line) halt(oneWay bool) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.oneWay = oneWay
 	select {
 	case <-l.open:
 		l.open, l.waiting = make(chan struct{}), make(chan struct{})
@@ -104,36 +111,44 @@ func (l *line) count() int {
 	return l.carried
 }
 
-// gate is what bytes wait for, and what to close when they do.
-func (l *line) gate() (open <-chan struct{}, waiting chan struct{}) {
+// pass waits until bytes may pass; not ok when they need not any more.
+func (l *line) pass(upward bool, over <-chan struct{}) (ok bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.open, l.waiting
+	open := l.open
+	if upward {
+		l.took()
+	}
+	free := l.oneWay && !upward
+	l.mu.Unlock()
+	if free {
+		return true
+	}
+	select {
+	case <-open:
+		return true
+	case <-over:
+		return false
+	}
 }
 
-// took notes that a client's bytes wait.
-func (l *line) took(waiting chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// took notes that a client's bytes wait, if they do.
+func (l *line) took() {
 	select {
-	case <-waiting:
+	case <-l.open:
+		return
 	default:
-		close(waiting)
+	}
+	select {
+	case <-l.waiting:
+	default:
+		close(l.waiting)
 	}
 }
 
 // carry takes an upgrade request over, for as long as its connection lives.
 func (l *line) carry(w http.ResponseWriter, r *http.Request) {
-	open, waiting := l.gate()
-	select {
-	case <-open:
-	default:
-		l.took(waiting)
-		select {
-		case <-open:
-		case <-r.Context().Done():
-			return
-		}
+	if !l.pass(true, r.Context().Done()) {
+		return
 	}
 	near, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -172,20 +187,23 @@ func (l *line) carry(w http.ResponseWriter, r *http.Request) {
 func (l *line) pump(c *call, to net.Conn, read func([]byte) (int, error), upward bool) {
 	defer c.end()
 	const pieces = 256
-	queue, over := make(chan []byte, pieces), make(chan struct{})
-	var writer sync.WaitGroup
-	writer.Go(func() {
+	queue, over, written := make(chan []byte, pieces), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(written)
 		defer c.end()
 		l.forward(c, to, queue, over, upward)
-	})
-	defer writer.Wait()
-	defer close(queue)
+	}()
+	defer func() {
+		close(queue)
+		<-written
+	}()
 	for {
 		buf := make([]byte, 32<<10)
 		n, err := read(buf)
 		if n > 0 {
 			select {
 			case queue <- buf[:n]:
+			case <-written:
 			case <-c.stranded: // lost
 			}
 		}
@@ -200,18 +218,8 @@ func (l *line) pump(c *call, to net.Conn, read func([]byte) (int, error), upward
 func (l *line) forward(c *call, to net.Conn, queue <-chan []byte, over <-chan struct{}, upward bool) {
 	first := true
 	for p := range queue {
-		open, waiting := l.gate()
-		select {
-		case <-open:
-		default:
-			if upward {
-				l.took(waiting)
-			}
-			select {
-			case <-open:
-			case <-over:
-				return
-			}
+		if !l.pass(upward, over) {
+			return
 		}
 		select {
 		case <-c.stranded:
