@@ -82,6 +82,7 @@ func (s *session) launch(cmd *exec.Cmd, p *process) error {
 	if p.pid, p.wait, err = s.conn.server.children.start(cmd); err != nil {
 		return err
 	}
+	offerVictim(p.pid)
 	s.mu.Lock()
 	s.process = p
 	s.mu.Unlock()
@@ -113,11 +114,12 @@ func (s *session) startPipes(cmd *exec.Cmd) error {
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	watch := watchOOM()
 	if err := s.launch(cmd, p); err != nil {
 		closeAll(p.stdin, p.stdout, p.stderr)
 		return err
 	}
-	go s.servePipes(p)
+	go s.servePipes(p, watch)
 	return nil
 }
 
@@ -129,6 +131,9 @@ func closeAll(files ...*os.File) {
 	}
 }
 
+// closedGrace is how long a process may take to end after its output has.
+const closedGrace = 50 * time.Millisecond
+
 // servePipes moves bytes until the process has ended and its output is drained.
 //
 // That is sshd's order too, with one consequence: a background child that
@@ -136,7 +141,7 @@ func closeAll(files ...*os.File) {
 // from the command's. The client can always leave; then the pipes are closed.
 // sshd sends the exit status already when the process ends, we only after the
 // output: a client may take the status as the end.
-func (s *session) servePipes(p *process) {
+func (s *session) servePipes(p *process, watch oomWatch) {
 	go func() {
 		// The channel's EOF is the command's EOF. When the command does not
 		// read, this waits until the pipe is closed below.
@@ -146,14 +151,22 @@ func (s *session) servePipes(p *process) {
 	var output sync.WaitGroup
 	output.Go(func() { s.copyOut(s.channel, p.stdout) })
 	output.Go(func() { s.copyOut(s.channel.Stderr(), p.stderr) })
-	drained := make(chan struct{})
+	drained, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		output.Wait()
-		// A command that closes its output and goes on is seen to do so.
-		s.closeOutput()
 		close(drained)
+		// A command that closes its output and goes on is seen to do so. One that
+		// has ended may be worth another word.
+		timer := time.NewTimer(closedGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			s.closeOutput()
+		case <-ended:
+		}
 	}()
 	status := s.await(p)
+	close(ended)
 	select {
 	case <-drained:
 	case <-s.hungUp: // only background children have the pipes now
@@ -161,6 +174,9 @@ func (s *session) servePipes(p *process) {
 		<-drained
 	}
 	p.stdin.Close() //nolint:errcheck // frees the copy above
+	if why := watch.explain(status.status); why != "" {
+		s.say(why)
+	}
 	s.exit(status)
 }
 
@@ -202,44 +218,15 @@ func (s *session) startTerminal(cmd *exec.Cmd, pty *terminal) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p := &process{}
+	watch := watchOOM()
 	if err := s.launch(cmd, p); err != nil {
 		return err
 	}
-	if end := s.conn.server.settings.expires(); !end.IsZero() && time.Until(end) < warnings()[0] {
+	s.conn.server.shells.host(s, p, pty, watch)
+	if end := s.conn.server.expires(); !end.IsZero() && time.Until(end) < warnings()[0] {
 		s.say(leaseWarning(time.Until(end)))
 	}
-	go s.serveTerminal(p, pty)
 	return nil
-}
-
-// serveTerminal moves bytes until the process has ended, and then what the
-// terminal still holds.
-//
-// As with sshd, the end of the process ends the session, though a background
-// child may still have the terminal open: whoever leaves a shell wants to be
-// gone. Closing the terminal sends that child a SIGHUP.
-func (s *session) serveTerminal(p *process, pty *terminal) {
-	go pty.copyIn(s.channel)
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		pty.copyOut(func(b []byte) error {
-			_, err := s.write(s.channel, b)
-			return err
-		})
-	}()
-	go func() {
-		select {
-		case <-s.hungUp:
-			pty.close()
-		case <-s.ended:
-		}
-	}()
-	status := s.await(p)
-	pty.drain()
-	<-drained
-	s.exit(status)
-	pty.close()
 }
 
 // hangup ends a program whose client is gone: SIGHUP, and SIGKILL when the

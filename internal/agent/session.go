@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +25,11 @@ type session struct {
 	env     []string // set by the client
 	envSize int
 	term    string // the TERM of pty-req
-	started bool   // a program was asked for
+	sized   bool   // there was one
+	window  window // its size
+	persist time.Duration
+	command string
+	started bool // a program was asked for
 	begun   time.Time
 
 	ended    chan struct{} // closed when the program and its output are done
@@ -36,9 +41,13 @@ type session struct {
 	eof   bool       // no more output may be written; guarded by outMu
 
 	mu      sync.Mutex
-	pty     *terminal // nil without pty-req
-	process *process  // nil before it started
+	pty     *terminal   // nil without pty-req, and once a program has it
+	process *process    // nil before it started, and always with a terminal
+	at      *attachment // the terminal session it is attached to
 }
+
+// A window is a terminal's size in characters and pixels.
+type window struct{ Cols, Rows, Width, Height uint32 }
 
 func newSession(c *connection) *session {
 	return &session{conn: c, ended: make(chan struct{}), hungUp: make(chan struct{})}
@@ -59,6 +68,11 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 		}
 	}
 	s.hangOnce.Do(func() { close(s.hungUp) })
+	if at := s.attached(); at != nil {
+		at.shell.lose(at, s.conn.left)
+		s.end()
+		return
+	}
 	if !s.started {
 		s.end()
 	}
@@ -68,9 +82,43 @@ func (s *session) serve(requests <-chan *ssh.Request) {
 	}
 }
 
+// left says whether a client whose channel is closed meant to go: it said so,
+// or it is still there.
+func (c *connection) left() bool {
+	c.server.mu.Lock()
+	leaving := c.leaving
+	c.server.mu.Unlock()
+	if leaving {
+		return true
+	}
+	_, _, err := c.SendRequest("keepalive@openssh.com", true, nil)
+	return err == nil
+}
+
+// attached is the session's view of a terminal session, or nil.
+func (s *session) attached() *attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
+}
+
+// setView hands the terminal over to who looks after it from now on.
+func (s *session) setView(a *attachment) {
+	s.mu.Lock()
+	pty := s.pty
+	s.at, s.pty, s.process = a, nil, nil
+	s.mu.Unlock()
+	if pty != nil && pty != a.shell.pty { // it told the size, no more
+		pty.close()
+	}
+}
+
 // request handles one request. A start function comes with those that start a
 // program.
 func (s *session) request(kind string, payload []byte) (ok bool, start func()) {
+	if s.conn.caller.guest && !slices.Contains([]string{"pty-req", "window-change", "attach@cloudssh", "detach@cloudssh", "redraw@cloudssh"}, kind) {
+		return false, nil
+	}
 	switch kind {
 	case "env":
 		return s.setEnv(payload), nil
@@ -82,11 +130,49 @@ func (s *session) request(kind string, payload []byte) (ok bool, start func()) {
 		return s.signal(payload), nil
 	case "break":
 		pty := s.terminal()
+		if at := s.attached(); at != nil && at.types {
+			pty = at.shell.pty
+		}
 		return pty != nil && pty.sendBreak() == nil, nil
 	case "eow@openssh.com":
 		return s.stopOutput(), nil
 	case "shell", "exec", "exec-argv@cloudssh", "subsystem":
 		return s.begin(kind, payload)
+	case "attach@cloudssh":
+		if s.started {
+			return false, nil
+		}
+		s.begun = time.Now()
+		s.started, start = s.conn.server.shells.attach(s, payload)
+		return s.started, start
+	case "persist@cloudssh":
+		var req struct{ Grace uint32 }
+		ok := ssh.Unmarshal(payload, &req) == nil && !s.started && s.sized
+		s.persist = time.Duration(req.Grace) * time.Second
+		return ok, nil
+	}
+	return s.control(kind, payload)
+}
+
+// control handles the requests to the terminal session that it is attached to.
+func (s *session) control(kind string, payload []byte) (ok bool, start func()) {
+	at := s.attached()
+	if at == nil {
+		return false, nil
+	}
+	switch kind {
+	case "detach@cloudssh":
+		return at.shell.detach(at)
+	case "redraw@cloudssh":
+		at.shell.repaint(at)
+		return true, nil
+	case "share@cloudssh":
+		var req struct{ Mode uint32 }
+		if ssh.Unmarshal(payload, &req) != nil || req.Mode > uint32(shareWrite) || at.viewer {
+			return false, nil
+		}
+		at.shell.setShare(shareMode(req.Mode))
+		return true, nil
 	}
 	return false, nil
 }
@@ -110,8 +196,12 @@ func (s *session) allocate(payload []byte) bool {
 		Cols, Rows, Width, Height uint32
 		Modes                     string
 	}
-	if ssh.Unmarshal(payload, &req) != nil || s.started || s.terminal() != nil {
+	if ssh.Unmarshal(payload, &req) != nil || s.started || s.sized {
 		return false
+	}
+	s.sized, s.window = true, window{req.Cols, req.Rows, req.Width, req.Height}
+	if s.conn.caller.guest { // who looks on at another's
+		return true
 	}
 	pty, err := openTerminal()
 	if err != nil {
@@ -120,7 +210,7 @@ func (s *session) allocate(payload []byte) bool {
 	}
 	// A mode or size that cannot be set is not worth the terminal.
 	modes := parseModes([]byte(req.Modes))
-	if err := errors.Join(pty.resize(req.Cols, req.Rows, req.Width, req.Height), pty.apply(modes)); err != nil {
+	if err := errors.Join(pty.resize(s.window), pty.apply(modes)); err != nil {
 		s.conn.log.Warn("setting up the terminal", "reason", err.Error())
 	}
 	if !strings.ContainsRune(req.Term, 0) {
@@ -139,9 +229,15 @@ func (s *session) terminal() *terminal {
 }
 
 func (s *session) resize(payload []byte) bool {
-	var req struct{ Cols, Rows, Width, Height uint32 }
+	var req window
+	if ssh.Unmarshal(payload, &req) != nil {
+		return false
+	}
+	if at := s.attached(); at != nil {
+		return at.resize(req) == nil
+	}
 	pty := s.terminal()
-	return ssh.Unmarshal(payload, &req) == nil && pty != nil && pty.resize(req.Cols, req.Rows, req.Width, req.Height) == nil
+	return pty != nil && pty.resize(req) == nil
 }
 
 func (s *session) signal(payload []byte) bool {
@@ -173,16 +269,23 @@ func (s *session) running() *process {
 		return nil
 	default:
 	}
+	if at := s.attached(); at != nil {
+		return at.process()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.process
 }
 
-func (s *session) interactive() bool { return s.terminal() != nil }
+func (s *session) interactive() bool { return s.terminal() != nil || s.attached() != nil }
 
 // say writes a line of ours to the user: among the output on a terminal, which
 // the program may have in raw mode, else to stderr.
 func (s *session) say(text string) {
+	if at := s.attached(); at != nil {
+		at.say(text)
+		return
+	}
 	if s.interactive() {
 		s.write(s.channel, []byte("\r\ncloudssh: "+text+"\r\n")) //nolint:errcheck // nobody else to tell
 		return
@@ -243,12 +346,14 @@ func (s *session) begin(kind string, payload []byte) (bool, func()) {
 		if ssh.Unmarshal(payload, &req) != nil {
 			return false, nil
 		}
+		s.command = req.Command
 		run = func() { s.run(s.shellProgram(req.Command, "-c", req.Command)) }
 	case "exec-argv@cloudssh":
 		argv, err := parseArgv(payload)
 		if err != nil {
 			return false, nil
 		}
+		s.command = strings.Join(argv, " ")
 		run = func() { s.run(s.argvProgram(argv)) }
 	case "subsystem":
 		var req struct{ Name string }

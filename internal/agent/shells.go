@@ -3,9 +3,16 @@
 package agent
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/cloudssh/cloudssh/internal/screen"
 )
 
 // A caller is who is at the other end of a connection.
@@ -14,14 +21,15 @@ type caller struct {
 	guest bool   // may only look at, or share, what is shared
 }
 
-// SessionInfo is one element of the answer to sessions@cloudssh.
+// SessionInfo is one element of the answer to sessions@cloudssh. Times are in
+// unix seconds.
 type SessionInfo struct {
 	ID       uint32   `json:"id"`
 	Title    string   `json:"title"`   // that the program gave the terminal
 	Command  string   `json:"command"` // "" for a shell
-	Started  int64    `json:"started"` // unix seconds
-	Detached int64    `json:"detached"`
-	Until    int64    `json:"until"` // end of a detached session, unix seconds; 0: none
+	Started  int64    `json:"started"`
+	Detached int64    `json:"detached"` // since when; 0: it is not
+	Until    int64    `json:"until"`    // end of a detached session; 0: none
 	Cols     int      `json:"cols"`
 	Rows     int      `json:"rows"`
 	Share    string   `json:"share"` // "", "read" or "write"
@@ -29,13 +37,11 @@ type SessionInfo struct {
 	Owner    string   `json:"owner"`
 }
 
+// maxEnded is how many sessions that ended without a client are kept.
+const maxEnded = 32
+
 // A shellRegistry has the terminal sessions of an agent. They belong to it and
 // not to connections: a client attaches to one, leaves it, and comes back.
-//
-// What it needs of others: `shells *shellRegistry` on the server, made by
-// newShellRegistry before the first connection; `caller caller` on the
-// connection, set before its first channel; leaving on the connection, as
-// leave@cloudssh sets it.
 type shellRegistry struct {
 	expires func() time.Time // end of the lease; zero: none
 	changed func()           // called after sessions were detached, attached or ended, without locks held
@@ -54,6 +60,18 @@ func newShellRegistry(expires func() time.Time, changed func()) *shellRegistry {
 	return &shellRegistry{expires: expires, changed: changed, all: make(map[uint32]*shellSession)}
 }
 
+// snapshot are the sessions by number.
+func (r *shellRegistry) snapshot() []*shellSession {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*shellSession, 0, len(r.all))
+	for _, s := range r.all {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *shellSession) int { return cmp.Compare(a.id, b.id) })
+	return all
+}
+
 // list describes the sessions that the caller may attach, oldest first.
 func (r *shellRegistry) list(by caller) []SessionInfo {
 	list := []SessionInfo{} // JSON's [], not null
@@ -70,50 +88,305 @@ func (r *shellRegistry) list(by caller) []SessionInfo {
 func (r *shellRegistry) detached() int {
 	n := 0
 	for _, s := range r.snapshot() {
-		if s.info().Detached != 0 {
+		if s.isDetached() {
 			n++
 		}
 	}
 	return n
 }
 
-// shared says whether a session is shared: then guests may log in.
-func (r *shellRegistry) shared() bool {
-	return slices.ContainsFunc(r.snapshot(), func(s *shellSession) bool { return s.info().Share != "" })
+func (s *shellSession) isDetached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client == nil
 }
 
-// leaseMoved tells that the end of the lease is another now.
+// shared says whether a session is shared: then guests may log in.
+func (r *shellRegistry) shared() bool {
+	return slices.ContainsFunc(r.snapshot(), func(s *shellSession) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.share != shareOff && !s.over
+	})
+}
+
+// leaseMoved tells that the end of the lease is another now: detached sessions
+// are told of it as of then, since they stay until the lease's end.
 func (r *shellRegistry) leaseMoved() {}
 
+func (r *shellRegistry) remove(s *shellSession) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, s.id)
+}
+
+// trim forgets the oldest of too many sessions that ended without a client.
+func (r *shellRegistry) trim() {
+	var ended []*shellSession
+	for _, s := range r.snapshot() {
+		if s.isDetached() && !s.running() {
+			ended = append(ended, s)
+		}
+	}
+	for i := 0; i < len(ended)-maxEnded; i++ {
+		r.remove(ended[i])
+	}
+}
+
 // terminate tells detached sessions that the instance goes away, as
-// session.terminate does those with a client, and takes no new ones.
+// session.terminate does those with a client, and lets nobody attach any more.
 func (r *shellRegistry) terminate() {
 	r.mu.Lock()
 	r.closing = true
 	r.mu.Unlock()
+	for _, s := range r.snapshot() {
+		if s.isDetached() {
+			s.signal(syscall.SIGHUP, syscall.SIGTERM, syscall.SIGCONT)
+		}
+	}
 }
 
 // kill ends what still runs.
-func (r *shellRegistry) kill() {}
+func (r *shellRegistry) kill() {
+	for _, s := range r.snapshot() {
+		s.signal(syscall.SIGKILL)
+	}
+}
 
 // await returns when no session runs any more, or at the timeout.
-func (r *shellRegistry) await(timeout <-chan time.Time) {}
-
-// snapshot are the sessions by number.
-func (r *shellRegistry) snapshot() []*shellSession {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := make([]*shellSession, 0, len(r.all))
-	for _, s := range r.all {
-		all = append(all, s)
+func (r *shellRegistry) await(timeout <-chan time.Time) {
+	for _, s := range r.snapshot() {
+		select {
+		case <-s.ended:
+		case <-timeout:
+			return
+		}
 	}
-	slices.SortFunc(all, func(a, b *shellSession) int { return int(a.id) - int(b.id) })
-	return all
 }
 
-// A shellSession is a program on a terminal.
-type shellSession struct {
-	id uint32
+// find is the session that a client wants to attach to, if it may. Number 0 is
+// the only one without a client, or if there is none, the only one whose client
+// cannot be reached.
+func (r *shellRegistry) find(id uint32, by caller, readOnly bool) *shellSession {
+	r.mu.Lock()
+	closing := r.closing
+	r.mu.Unlock()
+	if closing {
+		return nil
+	}
+	var found []*shellSession
+	for _, lost := range []bool{false, true} {
+		for _, s := range r.snapshot() {
+			if s.admits(id, by, readOnly, lost) {
+				found = append(found, s)
+			}
+		}
+		if id != 0 || len(found) > 0 {
+			break
+		}
+	}
+	if len(found) != 1 {
+		return nil
+	}
+	return found[0]
 }
 
-func (s *shellSession) info() SessionInfo { return SessionInfo{ID: s.id} }
+// admits says whether a caller who asked for a number may attach. lost includes
+// sessions whose client has no network.
+func (s *shellSession) admits(id uint32, by caller, readOnly, lost bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if by.guest && (s.share == shareOff || s.share == shareRead && !readOnly || s.over) {
+		return false
+	}
+	if id != 0 {
+		return s.id == id
+	}
+	if s.client == nil || by.guest { // a guest who was invited need not know the number
+		return true
+	}
+	return lost && s.client.away()
+}
+
+// away says that the client has no network at the moment, as far as is known.
+func (a *attachment) away() bool {
+	_, away := a.session.conn.detached()
+	return away
+}
+
+// An attachRequest is the payload of attach@cloudssh.
+type attachRequest struct {
+	Session              uint32
+	ReadOnly, Scrollback bool
+}
+
+// attach connects a client to a session, which leaves whom it was connected to
+// if the client is the owner's and does not only look on. The client is served
+// when start is called.
+func (r *shellRegistry) attach(s *session, payload []byte) (ok bool, start func()) {
+	var req attachRequest
+	if ssh.Unmarshal(payload, &req) != nil {
+		return false, nil
+	}
+	by := s.conn.caller
+	shell := r.find(req.Session, by, req.ReadOnly)
+	if shell == nil {
+		return false, nil
+	}
+	a := newAttachment(shell, s)
+	a.types = !req.ReadOnly
+	shell.mu.Lock()
+	if by.guest || req.ReadOnly {
+		shell.join(a, req.Scrollback)
+	} else {
+		shell.take(a, s, req.Scrollback)
+	}
+	if shell.over {
+		status := shell.status
+		a.post(parcel{finally: func() { a.session.exit(status) }})
+		if !a.viewer {
+			r.remove(shell)
+		}
+	}
+	shell.mu.Unlock()
+	s.setView(a)
+	shell.log.Info("session attached", "caller", by.name, "guest", by.guest, "read_only", req.ReadOnly)
+	r.changed()
+	return true, a.start
+}
+
+// take makes a client the session's.
+func (s *shellSession) take(a *attachment, by *session, scrollback bool) {
+	if old := s.client; old != nil {
+		old.release(s.detachedMessage("attached elsewhere by " + by.conn.caller.name))
+	}
+	s.setClient(a)
+	if by.persist > 0 {
+		s.grace = by.persist
+	}
+	if by.sized {
+		s.resize(by.window) //nolint:errcheck // the pty is gone only if the program is
+	}
+	a.send("session@cloudssh", struct{ Session uint32 }{s.id})
+	a.redraw(screen.RedrawOptions{Scrollback: scrollback})
+}
+
+// A detachedMessage is the payload of detached@cloudssh.
+type detachedMessage struct {
+	Session uint32
+	Until   uint64 // unix seconds; 0: no end is known
+	Reason  string // "": the client's wish
+}
+
+func (s *shellSession) detachedMessage(reason string) detachedMessage {
+	m := detachedMessage{Session: s.id, Reason: reason}
+	if end := s.registry.expires(); !end.IsZero() {
+		m.Until = uint64(end.Unix()) //nolint:gosec // after 1970
+	}
+	return m
+}
+
+// release lets a client go, once it has what was written before. The shell's
+// mutex is held.
+func (a *attachment) release(m detachedMessage) {
+	a.send("detached@cloudssh", m)
+	a.post(parcel{finally: a.session.end})
+}
+
+// detach leaves the session without a client, by its client's wish, which is
+// told by release.
+func (s *shellSession) detach(a *attachment) (ok bool, release func()) {
+	s.mu.Lock()
+	ok = !s.over && (s.client == a || s.viewers[a])
+	if ok && s.client == a {
+		s.setClient(nil)
+		s.detachedAt = time.Now()
+	}
+	s.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	s.log.Info("session detached", "caller", a.session.conn.caller.name, "viewer", a.viewer)
+	s.registry.changed()
+	return true, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if a.viewer && s.viewers[a] {
+			s.dismiss(a, "")
+		} else {
+			a.release(s.detachedMessage(""))
+		}
+	}
+}
+
+// repaint sends what is on the screen again.
+func (s *shellSession) repaint(a *attachment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.redraw(screen.RedrawOptions{Repaint: true})
+}
+
+// lose is what happens when a client's channel is closed, whatever the reason.
+// It returns when nothing of the session is the client's concern any more.
+func (s *shellSession) lose(a *attachment, left func() bool) {
+	a.close()
+	if a.viewer {
+		s.leave(a)
+		return
+	}
+	s.mu.Lock()
+	mine := s.client == a && (!s.over || s.unsure)
+	keep := s.grace > 0
+	s.mu.Unlock()
+	if !mine {
+		return
+	}
+	if keep && !left() {
+		s.keep(a)
+		return
+	}
+	s.mu.Lock()
+	mine = s.client == a
+	if mine {
+		s.grace = 0
+	}
+	s.mu.Unlock()
+	if mine { // nobody took it over meanwhile
+		s.hangup()
+		s.registry.remove(s)
+		s.registry.changed()
+	}
+}
+
+// keep makes a session stay for a while, whose client was lost.
+func (s *shellSession) keep(a *attachment) {
+	s.mu.Lock()
+	if s.client != a { // somebody else came
+		s.mu.Unlock()
+		return
+	}
+	s.setClient(nil)
+	s.detachedAt = time.Now()
+	switch {
+	case s.over:
+		s.expireIn(collectTime, s.forget)
+	default:
+		s.until = s.detachedAt.Add(s.grace)
+		s.expireIn(s.grace, s.abandon)
+	}
+	s.mu.Unlock()
+	s.log.Info("session lost its client", "caller", a.session.conn.caller.name)
+	s.registry.changed()
+}
+
+// abandon ends a session to which nobody came back.
+func (s *shellSession) abandon() {
+	if s.isDetached() {
+		s.log.Info("nobody came back")
+		s.hangup()
+	}
+}
+
+func sizeNotice(cols, rows int) string {
+	return fmt.Sprintf("the session's terminal has %d columns and %d lines: what is beyond yours is not shown", cols, rows)
+}

@@ -73,9 +73,9 @@ func (t *terminal) control(f func(fd int) error) error {
 }
 
 // resize sets the size in characters and in pixels.
-func (t *terminal) resize(cols, rows, width, height uint32) error {
+func (t *terminal) resize(w window) error {
 	short := func(n uint32) uint16 { return uint16(min(n, math.MaxUint16)) }
-	size := &unix.Winsize{Col: short(cols), Row: short(rows), Xpixel: short(width), Ypixel: short(height)}
+	size := &unix.Winsize{Col: short(w.Cols), Row: short(w.Rows), Xpixel: short(w.Width), Ypixel: short(w.Height)}
 	return t.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
 }
 
@@ -100,29 +100,37 @@ func (t *terminal) sendBreak() error {
 	return t.control(func(fd int) error { return unix.IoctlSetInt(fd, breakRequest, 0) })
 }
 
-// copyIn moves the client's input to the program. The end of the input cannot
-// close half a terminal, so it is typed, as a user would.
-func (t *terminal) copyIn(from io.Reader) {
-	buf := make([]byte, copySize)
-	lineStart := true
+// copyIn moves input to the program, or to whoever passes it on. It says
+// whether the next character begins a line.
+func (t *terminal) copyIn(to io.Writer, from io.Reader) (lineStart bool) {
+	buf := make([]byte, inputSize)
+	lineStart = true
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			if _, err := t.master.Write(buf[:n]); err != nil {
-				return
+			if _, err := to.Write(buf[:n]); err != nil {
+				return lineStart
 			}
 			lineStart = bytes.ContainsAny(buf[n-1:n], "\r\n")
 		}
 		if err != nil {
-			break
+			return lineStart
 		}
 	}
+}
+
+// inputSize is what people type or paste at once; more takes more turns.
+const inputSize = 4 << 10
+
+// typeEOF ends the input. That cannot close half a terminal, so it is typed, as
+// a user would.
+func (t *terminal) typeEOF(to io.Writer, lineStart bool) {
 	if eof := t.eofCharacter(); eof != 0 {
 		end := []byte{eof}
 		if !lineStart { // the first one only ends the line
 			end = append(end, eof)
 		}
-		t.master.Write(end) //nolint:errcheck // the program may be gone
+		to.Write(end) //nolint:errcheck // the program may be gone
 	}
 }
 

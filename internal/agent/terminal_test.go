@@ -55,7 +55,7 @@ func TestPixelSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pty.close()
-	if err := pty.resize(80, 24, 640, 1<<20); err != nil {
+	if err := pty.resize(window{80, 24, 640, 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := unix.IoctlGetWinsize(int(pty.tty.Fd()), unix.TIOCGWINSZ)

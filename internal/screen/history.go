@@ -16,9 +16,10 @@ type history struct {
 	lines int
 	width int    // of the newest
 	line  []byte // reused
+	none  bool   // nothing is kept
 }
 
-func (h *history) clear() { *h = history{} }
+func (h *history) clear() { *h = history{none: h.none} }
 
 func (h *history) push(l *line, e *extras) {
 	p := painter{out: h.line[:0], extras: e}

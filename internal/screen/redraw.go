@@ -15,6 +15,9 @@ type RedrawOptions struct {
 	// Scrollback adds what has scrolled off, so that it does so there. What
 	// is on the terminal scrolls off, too, instead of being cleared.
 	Scrollback bool
+	// Whole is for a terminal that gets what TakeClean returns from then on,
+	// in place of all that is written: it is left at the end of a sequence.
+	Whole bool
 	// Cols and Rows are the size of the other terminal. What does not fit is
 	// left out. 0: it is of the same size.
 	Cols, Rows int
@@ -28,7 +31,7 @@ func (s *Screen) Redraw(o RedrawOptions) []byte {
 		o.Cols, o.Rows = s.cols, s.rows
 	}
 	p := &painter{extras: &s.extras, cols: min(o.Cols, s.cols), rows: min(o.Rows, s.rows), resync: true}
-	if s.parser.state != ground {
+	if !s.Whole() && !o.Whole {
 		p.text("\x18") // the terminal may be within the same sequence
 	}
 	p.text("\x1b[?2026h\x1b[?25l")
@@ -44,7 +47,10 @@ func (s *Screen) Redraw(o RedrawOptions) []byte {
 	}
 	s.paintState(p, o.Repaint)
 	p.text("\x1b[?2026l")
-	return append(p.out, s.unfinished()...)
+	if !o.Whole {
+		p.out = append(p.out, s.unfinished()...)
+	}
+	return p.out
 }
 
 // neutral makes painting possible, whatever the modes are.

@@ -87,6 +87,10 @@ func (s *Screen) Size() (cols, rows int) { return s.cols, s.rows }
 // Title is the window title that the program has set.
 func (s *Screen) Title() string { return s.title }
 
+// Whole says that what was written so far ends with a whole control sequence or
+// character: something else can be written to the same terminal.
+func (s *Screen) Whole() bool { return s.parser.state == ground }
+
 // Reply sets who gets the answers to the questions that programs ask their
 // terminal, such as where the cursor is. With nil, the default, questions are
 // not answered: a real terminal is there that does.
