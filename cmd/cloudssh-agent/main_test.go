@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -92,7 +93,8 @@ func launch(t *testing.T, bin string, settings agent.Settings, wrapper ...string
 		t.Fatal(err)
 	}
 	args := append(wrapper, bin)
-	r.cmd = exec.CommandContext(t.Context(), args[0], args[1:]...)
+	// It outlives the test's context, to which clients that say goodbye belong.
+	r.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), args[0], args[1:]...)
 	r.cmd.Env = []string{"PATH=/usr/bin:/bin:/sbin:/usr/sbin", "PORT=0", agent.SettingsVariable + "=" + string(text)}
 	r.cmd.Stderr = os.Stderr
 	stdout, err := r.cmd.StdoutPipe()

@@ -24,7 +24,7 @@ const (
 	// calmCheck is how often it is looked whether a transfer has ended, calm how
 	// little is allocated then, and worthwhile how much was before.
 	calmCheck  = 2 * time.Second
-	calm       = 256 << 10
+	calm       = 512 << 10
 	worthwhile = 4 << 20
 )
 
@@ -38,20 +38,49 @@ func limitMemory(n int) {
 func returnMemory(ctx context.Context) {
 	ticker := time.NewTicker(calmCheck)
 	defer ticker.Stop()
-	var last, returned uint64
+	var c calmness
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now := allocated()
-		if now-last < calm && now-returned > worthwhile {
+		if c.next(allocated()) {
 			debug.FreeOSMemory()
-			returned = now
 		}
-		last = now
 	}
+}
+
+// calmness follows how much is allocated.
+type calmness struct {
+	last  uint64 // at the last look
+	since uint64 // when memory was returned for the last time
+	ticks int    // for which it has been calm since then
+}
+
+// next takes what has been allocated so far, and says whether to return memory
+// now: when it becomes calm after much was allocated, and some times more
+// because pools are emptied by every second collection only, and what waits for
+// a client's acknowledgement is let go by that.
+func (c *calmness) next(now uint64) bool {
+	quiet := now-c.last < calm
+	c.last = now
+	switch {
+	case !quiet:
+		c.ticks = 0
+		return false
+	case c.ticks == 0 && now-c.since < worthwhile:
+		return false
+	}
+	c.ticks++
+	switch c.ticks {
+	case 1, 2, 4, 10:
+		c.since = now
+		return true
+	case 11:
+		c.ticks = 0
+	}
+	return false
 }
 
 // allocated is how many bytes were ever allocated.

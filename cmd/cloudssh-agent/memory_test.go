@@ -92,6 +92,27 @@ func TestFiveHundredSessions(t *testing.T) {
 	}
 }
 
+func TestCalmness(t *testing.T) {
+	const mib = 1 << 20
+	var c calmness
+	var now uint64
+	for i, tt := range []struct {
+		allocated uint64
+		want      bool
+	}{
+		{1 * mib, false}, {0, false}, // little: not worth it
+		{100 * mib, false}, {80 * mib, false}, // it goes on
+		{0, true}, {0, true}, {1000, false}, {0, true}, {0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {0, true}, {0, false},
+		{0, false}, {0, false}, // done
+		{100 * mib, false}, {0, true}, {100 * mib, false}, {0, true}, {0, true}, // anew
+	} {
+		now += tt.allocated
+		if got := c.next(now); got != tt.want {
+			t.Errorf("look %d, %d bytes later: %v, want %v", i, tt.allocated, got, tt.want)
+		}
+	}
+}
+
 // What a transfer takes is given back when it is over, though the connection stays.
 func TestMemoryReturns(t *testing.T) {
 	r := launch(t, build(t), agent.Settings{})
@@ -108,15 +129,15 @@ func TestMemoryReturns(t *testing.T) {
 			}
 			defer s.Close()
 			s.Stdout = io.Discard
-			if err := s.Run("head -c 100000000 /dev/zero"); err != nil {
+			if err := s.Run("head -c 50000000 /dev/zero"); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	transfers.Wait()
 	peak := r.status(t, client).Memory
-	timeout := time.After(20 * time.Second)
-	ticker := time.NewTicker(200 * time.Millisecond)
+	timeout := time.After(40 * time.Second)
+	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	for now := peak; ; now = r.status(t, client).Memory {
 		if now < before+4<<20 {
