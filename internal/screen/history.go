@@ -22,6 +22,9 @@ type history struct {
 func (h *history) clear() { *h = history{none: h.none} }
 
 func (h *history) push(l *line, e *extras) {
+	if h.none {
+		return
+	}
 	p := painter{out: h.line[:0], extras: e}
 	p.line(l, len(l.cells))
 	p.finish()

@@ -38,3 +38,7 @@ func (s *Screen) overpainter() *painter {
 // Wrapping says whether the cursor is in the last column, and the next
 // character goes to the next line.
 func (s *Screen) Wrapping() bool { return s.wrap }
+
+// KeepNothing makes the screen forget what scrolls off, which saves the half
+// of its work.
+func (s *Screen) KeepNothing() { s.history = history{none: true} }

@@ -26,3 +26,12 @@ func TestRedrawLine(t *testing.T) {
 		}
 	}
 }
+
+func TestKeepNothing(t *testing.T) {
+	s := New(20, 5)
+	s.KeepNothing()
+	_, _ = s.Write([]byte(strings.Repeat("line\r\n", 9) + "\x1bc" + strings.Repeat("line\r\n", 9)))
+	if lines := dumpHistory(s); len(lines) != 0 {
+		t.Errorf("kept %q", lines)
+	}
+}
