@@ -177,7 +177,7 @@ func (o *Output) located(row, col int) {
 	if o.mirror != nil || row > s.Rows || col > s.Cols {
 		return
 	}
-	o.mirror = screen.New(s.Cols, s.Rows)
+	o.newMirror()
 	_, _ = fmt.Fprintf(o.mirror, "\x1b[%d;%dH", row, col) // does not fail
 	_, _ = o.mirror.Write(o.early)
 	// What stood in the cursor's row before is not known.
@@ -194,11 +194,16 @@ func (o *Output) reflect(p []byte) {
 	case len(o.early)+len(p) <= maxEarly:
 		o.early = append(o.early, p...)
 	default: // no answer: the mirror knows where it is when the screen is cleared
-		o.mirror = screen.New(o.options.Size.Cols, o.options.Size.Rows)
+		o.newMirror()
 		_, _ = o.mirror.Write(o.early)
 		_, _ = o.mirror.Write(p)
 		o.early = nil
 	}
+}
+
+func (o *Output) newMirror() {
+	o.mirror = screen.New(o.options.Size.Cols, o.options.Size.Rows)
+	o.mirror.KeepNothing()
 }
 
 // Keyboard returns a reader of the terminal's keyboard that keeps the
