@@ -16,12 +16,12 @@ const (
 )
 
 // client is the HTTP client for one dial, and the upgrader inside it.
-func (e Endpoint) client() (*http.Client, *upgrader) {
+func (e Endpoint) client(heard func()) (*http.Client, *upgrader) {
 	client := &http.Client{}
 	if e.Client != nil {
 		*client = *e.Client
 	}
-	up := &upgrader{base: client.Transport}
+	up := &upgrader{base: client.Transport, heard: heard}
 	switch {
 	case e.Client == nil:
 		up.base = newTransport()

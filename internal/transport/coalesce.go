@@ -2,22 +2,46 @@ package transport
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"sync"
 )
 
-// A coalescer gathers the pieces in which the WebSocket library's client writes
-// a message. Each would be a system call and, under TLS, a record of its own:
-// sixteen for a full frame.
+// holdLimit is how much is gathered before it is sent in any case.
+const holdLimit = 2 * readLimit
+
+// A coalescer gathers the pieces in which the WebSocket library writes a
+// message. On the client, where it masks through a buffer of 4 KiB, that is
+// sixteen for a full frame, each of which would be a system call and, under
+// TLS, a record of its own; on the agent it is three.
 //
 // Between hold and Flush everything is gathered. What the library writes by
 // itself at other times, control frames, goes out at once.
 type coalescer struct {
 	io.ReadWriteCloser
+	heard func() // called when something came
+	// vectors says that large pieces need no copying: the network takes them
+	// together with the small ones, and they stay as they are until Flush.
+	vectors bool
 
 	mu   sync.Mutex
 	held bool
-	buf  []byte
+	size int
+	buf  []byte      // copied pieces
+	mark int         // how many of them stand before the last large piece
+	out  net.Buffers // pieces before buf[mark:]
+	keep [4][]byte   // what out is made of
+}
+
+// smallPiece is the greatest one that is copied where large ones are not.
+const smallPiece = 4096
+
+func (c *coalescer) Read(p []byte) (int, error) {
+	n, err := c.ReadWriteCloser.Read(p)
+	if n > 0 {
+		c.heard()
+	}
+	return n, err
 }
 
 // hold gathers what is written until Flush.
@@ -30,17 +54,31 @@ func (c *coalescer) hold() {
 func (c *coalescer) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.held && len(c.buf) == 0 {
+	if !c.held && c.size == 0 {
 		return c.ReadWriteCloser.Write(p)
 	}
-	c.buf = append(c.buf, p...)
-	if c.held && len(c.buf) < 2*readLimit {
+	c.size += len(p)
+	if c.vectors && len(p) > smallPiece {
+		c.cut()
+		c.out = append(c.out, p)
+	} else {
+		c.buf = append(c.buf, p...)
+	}
+	if c.held && c.size < holdLimit {
 		return len(p), nil
 	}
 	if err := c.send(); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// cut moves the copied pieces so far to those that go out.
+func (c *coalescer) cut() {
+	if len(c.buf) > c.mark {
+		c.out = append(c.out, c.buf[c.mark:])
+		c.mark = len(c.buf)
+	}
 }
 
 // Flush sends what is held back.
@@ -52,11 +90,19 @@ func (c *coalescer) Flush() error {
 }
 
 func (c *coalescer) send() error {
-	if len(c.buf) == 0 {
+	if c.size == 0 {
 		return nil
 	}
-	_, err := c.ReadWriteCloser.Write(c.buf)
-	c.buf = c.buf[:0]
+	var err error
+	if len(c.out) == 0 {
+		_, err = c.ReadWriteCloser.Write(c.buf)
+	} else {
+		c.cut()
+		conn, _ := c.ReadWriteCloser.(net.Conn)
+		_, err = c.out.WriteTo(conn)
+	}
+	clear(c.keep[:])
+	c.out, c.buf, c.mark, c.size = c.keep[:0], c.buf[:0], 0, 0
 	return err
 }
 
@@ -64,8 +110,9 @@ func (c *coalescer) send() error {
 // of a 101 answer. There it is above TLS and works through proxies, where a
 // dial function of our own would be skipped.
 type upgrader struct {
-	base http.RoundTripper
-	conn *coalescer // nil until there was an upgrade
+	base  http.RoundTripper
+	heard func()     // for the coalescer
+	conn  *coalescer // nil until there was an upgrade
 }
 
 func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -74,7 +121,7 @@ func (u *upgrader) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	if conn, ok := resp.Body.(io.ReadWriteCloser); ok {
-		u.conn = &coalescer{ReadWriteCloser: conn}
+		u.conn = &coalescer{ReadWriteCloser: conn, heard: u.heard}
 		resp.Body = u.conn
 	}
 	return resp, nil

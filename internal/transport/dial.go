@@ -49,7 +49,7 @@ func (e Endpoint) openWebSocket(ctx context.Context) (wire, Peer, error) {
 		return nil, Peer{}, err
 	}
 	w := newWSWire()
-	client, up := e.client()
+	client, up := e.client(w.came)
 	ws, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{ //nolint:bodyclose // the body is ws itself, or in memory after an error
 		HTTPClient:     client,
 		HTTPHeader:     header,
@@ -63,7 +63,7 @@ func (e Endpoint) openWebSocket(ctx context.Context) (wire, Peer, error) {
 	if err := e.check(ws.Subprotocol(), peer); err != nil {
 		return nil, Peer{}, errors.Join(err, ws.CloseNow())
 	}
-	w.attach(ws, up.conn, up.conn)
+	w.attach(ws, up.conn)
 	return w, peer, nil
 }
 

@@ -18,7 +18,7 @@ const (
 	rttLifetime = 20 * time.Second
 	// slack is added to the least round trip, for the time goroutines wait for
 	// each other: on loopback they are the path.
-	slack = 2 * time.Millisecond
+	slack = 500 * time.Microsecond
 	// minRound is the shortest time over which a rate is measured.
 	minRound = time.Millisecond
 	// rounds is for how many of them the best rate counts.

@@ -23,7 +23,14 @@ func testConfig() ListenerConfig {
 func serve(t testing.TB, secure bool) (*Listener, Endpoint) {
 	t.Helper()
 	l := NewListener(testConfig())
-	srv := httptest.NewUnstartedServer(l)
+	e := serveHandler(t, l, secure)
+	t.Cleanup(func() { l.Close() })
+	return l, e
+}
+
+func serveHandler(t testing.TB, h http.Handler, secure bool) Endpoint {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
 	e := Endpoint{Version: testVersion}
 	if secure {
 		srv.StartTLS()
@@ -34,11 +41,8 @@ func serve(t testing.TB, secure bool) (*Listener, Endpoint) {
 		srv.Start()
 	}
 	e.URL = srv.URL
-	t.Cleanup(func() {
-		l.Close()
-		srv.Close()
-	})
-	return l, e
+	t.Cleanup(srv.Close)
+	return e
 }
 
 // pair is a connected client and server end.

@@ -31,9 +31,10 @@ var frames = sync.Pool{New: func() any { return new([maxFrame]byte) }}
 type link struct {
 	s     *stream
 	w     wire
-	work  sync.Cond     // the writer waits here
-	began time.Time     // as a wire: the request, not the attach
-	done  chan struct{} // reader and writer have ended
+	keep  func() *[maxFrame]byte // takes the frame last read from the wire; may be nil
+	work  sync.Cond              // the writer waits here
+	began time.Time              // as a wire: the request, not the attach
+	done  chan struct{}          // reader and writer have ended
 
 	over     bool
 	ended    time.Time // when
@@ -63,6 +64,9 @@ func newLink(s *stream, w wire) *link {
 	l.life.sent = now
 	if p, ok := w.(progressive); ok {
 		p.progress(l.hear)
+	}
+	if ws, ok := w.(*wsWire); ok {
+		l.keep = ws.keep
 	}
 	s.link = l
 	s.finned = false
@@ -202,7 +206,7 @@ func (l *link) data(f frame) error {
 		l.consumed()
 		return nil
 	}
-	s.in.append(f.payload)
+	s.in.add(f.payload, l.keep)
 	s.readable.Signal()
 	return nil
 }

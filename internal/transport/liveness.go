@@ -137,6 +137,7 @@ func (l *link) watch() {
 	l.life.looked, l.life.walled = now, l.life.wall()
 	l.life.timer = time.AfterFunc(time.Hour, l.look)
 	l.schedule(now, l.check(now))
+	l.request(&l.ping) // nothing is in its way yet: this is the round trip
 }
 
 func (l *link) schedule(now time.Time, wait time.Duration) {

@@ -222,7 +222,9 @@ func TestHalfClose(t *testing.T) {
 			t.Errorf("Write after CloseWrite: %v", err)
 		}
 		answer := bytes.Repeat([]byte("answer"), 100000)
+		closed := make(chan struct{})
 		go func() {
+			defer close(closed)
 			server.Write(answer[:1000])
 			n.sever()
 			server.Write(answer[1000:])
@@ -234,6 +236,7 @@ func TestHalfClose(t *testing.T) {
 		if err := client.Close(); err != nil {
 			t.Error(err)
 		}
+		<-closed
 	})
 }
 

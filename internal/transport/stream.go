@@ -55,7 +55,7 @@ type stream struct {
 	heardUs bool   // FIN is acknowledged
 
 	// What we receive: bytes from in.base, consumed, to in.end.
-	in     ring
+	in     inbox
 	mine   int    // what we take unread
 	told   uint64 // consumed position as last acknowledged
 	eof    bool   // the peer's FIN came: nothing comes after in.end
@@ -99,8 +99,10 @@ func (s *stream) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		case s.in.len() > 0:
-			n := s.in.read(p, s.in.base)
-			s.consume(uint64(n))
+			n := s.in.read(p)
+			if s.link != nil {
+				s.link.consumed()
+			}
 			return n, nil
 		case s.eof || s.over && s.err == nil:
 			return 0, io.EOF
@@ -108,14 +110,6 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, s.err
 		}
 		s.readable.Wait()
-	}
-}
-
-// consume drops n received bytes and sees to it that the peer learns of it.
-func (s *stream) consume(n uint64) {
-	s.in.drop(s.in.base + n)
-	if s.link != nil {
-		s.link.consumed()
 	}
 }
 
@@ -309,7 +303,7 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.closed, s.fin, s.hangup, s.finned = true, true, true, false
-	s.in.drop(s.in.end) // nobody will read it
+	s.in.clear() // nobody will read it
 	s.readDeadline.stop()
 	s.writeDeadline.stop()
 	if s.gone || s.heardUs {

@@ -14,10 +14,6 @@ import (
 	"github.com/coder/websocket"
 )
 
-// readPiece is how much of a message is read before it counts as a sign of
-// life.
-const readPiece = 16 << 10
-
 // A wsWire is a wire of binary WebSocket messages.
 //
 // The library is only ever given context.Background(), because it closes a
@@ -26,8 +22,8 @@ const readPiece = 16 << 10
 // are not used: intermediate proxies answer them, or swallow them.
 type wsWire struct {
 	ws      *websocket.Conn
-	gather  *coalescer // on the client
-	cut     func()     // closes the network connection, once, without waiting
+	conn    *coalescer // the network connection
+	cut     func()     // closes it, once, without waiting
 	heard   func()
 	buf     *[maxFrame]byte // of the frame last read
 	writing atomic.Bool     // a write is under way
@@ -37,18 +33,21 @@ type wsWire struct {
 // WebSocket's callback needs the wire.
 func newWSWire() *wsWire { return &wsWire{heard: func() {}} }
 
-func (w *wsWire) attach(ws *websocket.Conn, raw io.Closer, gather *coalescer) {
-	w.ws, w.gather = ws, gather
+func (w *wsWire) attach(ws *websocket.Conn, conn *coalescer) {
+	w.ws, w.conn = ws, conn
 	// In the background: closing a TLS connection whose peer reads nothing may
 	// wait for seconds to send its alert.
 	w.cut = sync.OnceFunc(func() {
 		go func() {
-			raw.Close()   //nolint:errcheck // nothing is left to do about it
+			conn.Close()  //nolint:errcheck // nothing is left to do about it
 			ws.CloseNow() //nolint:errcheck // closed already; this frees its buffers
 		}()
 	})
 	ws.SetReadLimit(maxFrame + 1)
 }
+
+// came is called by the connection, from read.
+func (w *wsWire) came() { w.heard() }
 
 // answerPing decides on WebSocket pings, which only a proxy would send. While
 // our writer is blocked the answer would have to wait behind it, and the
@@ -75,18 +74,15 @@ func (w *wsWire) read() ([]byte, error) {
 	if kind != websocket.MessageBinary {
 		return nil, &protocolError{"text message where frames are binary"}
 	}
-	w.heard()
 	w.buf = frames.Get().(*[maxFrame]byte)
-	n := 0
-	for {
-		if n == len(w.buf) {
-			// Full: there may be nothing more but the end.
+	for n := 0; ; {
+		if n == len(w.buf) { // there may be nothing more but the end
 			if _, err := r.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
-				return w.buf[:n], nil
+				return w.buf[:], nil
 			}
 			return nil, &protocolError{errLongFrame.Error()}
 		}
-		m, err := r.Read(w.buf[n:min(n+readPiece, len(w.buf))])
+		m, err := r.Read(w.buf[n:])
 		n += m
 		switch {
 		case errors.Is(err, io.EOF):
@@ -94,27 +90,27 @@ func (w *wsWire) read() ([]byte, error) {
 		case err != nil:
 			return nil, wsError(err)
 		}
-		if m == readPiece {
-			w.heard()
-		}
 	}
+}
+
+// keep leaves the buffer of the frame last read to the caller.
+func (w *wsWire) keep() *[maxFrame]byte {
+	buf := w.buf
+	w.buf = nil
+	return buf
 }
 
 func (w *wsWire) write(frames ...[]byte) error {
 	w.writing.Store(true)
 	defer w.writing.Store(false)
-	if w.gather != nil {
-		w.gather.hold()
-	}
+	w.conn.hold()
 	for _, f := range frames {
 		if err := w.ws.Write(context.Background(), websocket.MessageBinary, f); err != nil {
 			return wsError(err)
 		}
 	}
-	if w.gather != nil {
-		if err := w.gather.Flush(); err != nil {
-			return wsError(err)
-		}
+	if err := w.conn.Flush(); err != nil {
+		return wsError(err)
 	}
 	return nil
 }
@@ -139,7 +135,7 @@ func wsError(err error) error {
 // acceptWS answers an upgrade. After an error the answer has been given.
 func acceptWS(w http.ResponseWriter, r *http.Request) (wire, error) {
 	ours := newWSWire()
-	hijacker := &hijacker{ResponseWriter: w}
+	hijacker := &hijacker{ResponseWriter: w, heard: ours.came}
 	ws, err := websocket.Accept(hijacker, r, &websocket.AcceptOptions{
 		Subprotocols:   []string{Subprotocol},
 		OnPingReceived: ours.answerPing,
@@ -147,19 +143,34 @@ func acceptWS(w http.ResponseWriter, r *http.Request) (wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours.attach(ws, hijacker.conn, nil)
+	ours.attach(ws, hijacker.conn.coalescer)
 	return ours, nil
 }
 
-// A hijacker remembers the connection that the WebSocket library takes over,
-// because the library does not let go of it.
+// A hijacker puts a coalescer around the connection that the WebSocket library
+// takes over, and remembers it, because the library does not let go of it.
 type hijacker struct {
 	http.ResponseWriter
-	conn io.Closer
+	heard func()
+	conn  *coalescedConn
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	h.conn = conn
-	return conn, rw, err
+	if err != nil {
+		return nil, nil, err
+	}
+	_, vectors := conn.(*net.TCPConn)
+	h.conn = &coalescedConn{Conn: conn, coalescer: &coalescer{ReadWriteCloser: conn, heard: h.heard, vectors: vectors}}
+	return h.conn, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(h.conn, smallPiece)), nil
 }
+
+// A coalescedConn is a net.Conn that a coalescer reads and writes.
+type coalescedConn struct {
+	net.Conn
+	*coalescer
+}
+
+func (c *coalescedConn) Read(p []byte) (int, error)  { return c.coalescer.Read(p) }
+func (c *coalescedConn) Write(p []byte) (int, error) { return c.coalescer.Write(p) }
+func (c *coalescedConn) Close() error                { return c.Conn.Close() }
