@@ -90,6 +90,21 @@ func (o *Output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Print writes something of ours between what the program writes: not within
+// one of its control sequences or characters, unless that is a long one.
+func (o *Output) Print(text string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.locate(); err != nil {
+		return err
+	}
+	if err := o.hide(); err != nil {
+		return err
+	}
+	_, err := o.pass([]byte(text))
+	return err
+}
+
 // unfinished is how many bytes at the end of data have to wait for more.
 func (o *Output) unfinished(data []byte) int {
 	if n := o.scan.unit; n > 0 {

@@ -158,6 +158,22 @@ func TestSequencesStayWhole(t *testing.T) {
 	}
 }
 
+func TestPrint(t *testing.T) {
+	d := newDisplay(30, 5)
+	o := show(t, d, "$ \x1b[3")
+	o.Status("status")
+	if err := o.Print("ours "); err != nil {
+		t.Fatal(err)
+	}
+	put(t, o, "1mred")
+	if o.Clear() {
+		t.Error("the screen has to be sent again")
+	}
+	if got := string(d.Line(0)); got != "$ ours \x1b[31mred\x1b[m" {
+		t.Errorf("the line is %q", got)
+	}
+}
+
 func TestEndlessSequencePasses(t *testing.T) {
 	var got bytes.Buffer
 	o := NewOutput(&got, OutputOptions{Size: Size{Cols: 8, Rows: 3}})
