@@ -64,7 +64,7 @@ func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Servi
 	twin.Client, twin.ClientVersion = client, spec.Version
 	twin.Ingress = runpb.IngressTraffic_INGRESS_TRAFFIC_ALL
 	twin.Scaling = &runpb.ServiceScaling{
-		ScalingMode: runpb.ServiceScaling_AUTOMATIC, MinInstanceCount: int32(spec.MinInstances), MaxInstanceCount: 1, //nolint:gosec // 0 or 1
+		ScalingMode: runpb.ServiceScaling_AUTOMATIC, MinInstanceCount: int32(spec.MinInstances), MaxInstanceCount: 1,
 	}
 	twin.InvokerIamDisabled, twin.DefaultUriDisabled, twin.IapEnabled = false, false, false
 	template.Labels = withLabels(rev.GetLabels(), lease)

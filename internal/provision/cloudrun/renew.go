@@ -40,7 +40,7 @@ func (b *Backend) Renew(ctx context.Context, t provision.Twin, expires time.Time
 				return nil
 			}
 			there.Expires = expires
-			err = b.relabel(ctx, svc, there.Lease.Labels(there.Source))
+			err = b.relabel(ctx, svc, there.Labels(there.Source))
 		}
 		switch {
 		case err == nil:
