@@ -129,6 +129,9 @@ func (e Endpoint) dialError(ctx context.Context, u *url.URL, resp *http.Response
 	if errors.As(err, &request) {
 		err = request.Err
 	}
+	if resp != nil { // an upgrade, but not to what was asked for
+		err = errors.Join(errNoUpgrade, err)
+	}
 	return fmt.Errorf("dialing %s: %w", u.Host, err)
 }
 

@@ -30,7 +30,7 @@ const (
 )
 
 // errNoUpgrade is an answer that looks like an upgrade and is none of ours.
-var errNoUpgrade = errors.New("something on the way answered the upgrade instead of the agent")
+var errNoUpgrade = errors.New("the upgrade was not answered by an agent")
 
 // A selector opens an endpoint's wires. With WireAuto it finds out what the
 // way there lets through, and remembers it.
@@ -56,10 +56,12 @@ type opened struct {
 // open opens one wire. Whether anything gets through it is for the caller to
 // find out, and to tell: works or cut.
 func (s *selector) open(ctx context.Context) (wire, Peer, error) {
-	switch s.e.Wire {
-	case WireWebSocket:
+	switch {
+	case s.e.opener != nil:
+		return s.e.opener(ctx)
+	case s.e.Wire == WireWebSocket:
 		return s.e.openWebSocket(ctx)
-	case WireHTTP:
+	case s.e.Wire == WireHTTP:
 		return s.openPlain(ctx)
 	}
 	if !s.webSockets() {

@@ -48,6 +48,8 @@ type Endpoint struct {
 
 	window int              // bytes taken unread; 0 means maxWindow
 	wall   func() time.Time // the clock on the wall; nil means time.Now
+	// opener opens wires of another kind; nil means that Wire says which.
+	opener func(context.Context) (wire, Peer, error)
 }
 
 // Peer is what an agent says of itself in the answer to the upgrade, over TLS.
