@@ -58,7 +58,9 @@ func (r *run) keys(to io.Writer, from io.Reader) (readErr, writeErr error) {
 	buf := make([]byte, 32<<10)
 	for readErr == nil {
 		var n int
-		n, readErr = from.Read(buf)
+		if n, readErr = from.Read(buf); n == 0 {
+			continue
+		}
 		select {
 		case typed <- bytes.Clone(buf[:n]):
 		case writeErr = <-sent:
@@ -79,6 +81,7 @@ func (r *run) keys(to io.Writer, from io.Reader) (readErr, writeErr error) {
 	case writeErr = <-sent:
 	case <-patience:
 	case <-r.over:
+		writeErr = errShut
 	}
 	return readErr, writeErr
 }

@@ -141,7 +141,7 @@ func TestStatusDuringOutput(t *testing.T) {
 		"\x1b[?7l", "\x1b[?7h", "\x1b[38;5;200;4m", "a line that is longer than the screen is wide", "\x1b[\x18", "\x1b[5\x1b[m", "\x1bc",
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	for round := range 1000 {
+	for round := range 300 {
 		plain, shown := newDisplay(30, 10), newDisplay(30, 10)
 		o := show(t, shown, "")
 		exact := true
