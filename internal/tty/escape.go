@@ -59,7 +59,9 @@ type escapeReader struct {
 	pasting   bool // between pasteStart and pasteEnd
 	matched   int  // how many bytes of the next paste marker were seen
 
-	key []byte // of a control sequence that may be Ctrl-C
+	key      []byte // of a control sequence that may be Ctrl-C
+	before   bool   // lineStart before it
+	answered bool   // it was not typed: the terminal answers the program
 }
 
 func (e *escapeReader) Read(p []byte) (int, error) {
@@ -135,7 +137,8 @@ func (e *escapeReader) next(c byte) {
 // pass hands one byte on and keeps track of lines and pastes.
 func (e *escapeReader) pass(c byte) {
 	e.out = append(e.out, c)
-	e.lineStart = c == '\r' || c == '\n'
+	e.lineStart = c == '\r' || c == '\n' || e.answered && e.before
+	e.answered = false
 	marker := pasteStart
 	if e.pasting {
 		marker = pasteEnd
@@ -161,13 +164,16 @@ func (e *escapeReader) interrupt(c byte) bool {
 		e.key = e.key[:0]
 		return true
 	case c == escape:
-		e.key = append(e.key[:0], c)
+		e.key, e.before = append(e.key[:0], c), e.lineStart
 	case len(e.key) == 0:
 	case len(e.key) == 1 && c != '[', len(e.key) > longest:
 		e.key = e.key[:0]
 	case len(e.key) > 1 && c >= 0x40:
 		params := strings.Split(string(e.key[2:]), ";")
 		e.key = e.key[:0]
+		// Reports of the cursor, attributes, status, size and modes: a shell
+		// that asks where its prompt is does not begin a line for the person.
+		e.answered = strings.IndexByte("Rcnty", c) >= 0
 		return ctrlC(params, c)
 	default:
 		e.key = append(e.key, c)

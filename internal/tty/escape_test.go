@@ -35,6 +35,9 @@ func TestEscapes(t *testing.T) {
 		{"pasted", "\x1b[200~a\n~.\n~?\x1b[201~\r", "\x1b[200~a\n~.\n~?\x1b[201~\r", '~', false, 0},
 		{"after a paste", "\x1b[200~\n~.\x1b[201~\r~.", "\x1b[200~\n~.\x1b[201~\r", '~', true, 0},
 		{"a broken paste marker", "\x1b[20\x1b[200x\r~.", "\x1b[20\x1b[200x\r", '~', true, 0},
+		{"after the terminal's answer to a shell", "\x1b[5;1R~.", "\x1b[5;1R", '~', true, 0},
+		{"after an answer within a line", "ls\x1b[5;3R~.\r", "ls\x1b[5;3R~.\r", '~', false, 0},
+		{"after an arrow key", "\x1b[A~.\r", "\x1b[A~.\r", '~', false, 0},
 		{"a repeated escape before the marker", "\x1b\x1b[200~\r~.", "\x1b\x1b[200~\r~.", '~', false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
