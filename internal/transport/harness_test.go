@@ -81,6 +81,8 @@ type memNet struct {
 	all  []net.Conn
 	life time.Duration // 0: no end
 
+	gate *gate
+
 	cut  int64 // mean of the bytes between cuts, 0: none
 	left int64 // bytes to the next one
 }
@@ -120,7 +122,7 @@ func (n *memNet) heal() {
 }
 
 func newMemNet() *memNet {
-	return &memNet{conns: make(chan net.Conn), done: make(chan struct{})}
+	return &memNet{conns: make(chan net.Conn), done: make(chan struct{}), gate: &gate{}}
 }
 
 func (n *memNet) Accept() (net.Conn, error) {
@@ -143,6 +145,7 @@ func (n *memNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	n.mu.Lock()
 	n.all = append(n.all, client)
+	gate := n.gate
 	if n.life > 0 {
 		time.AfterFunc(n.life, func() {
 			if client.SetDeadline(time.Time{}) == nil { // it is still open
@@ -153,8 +156,8 @@ func (n *memNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 	n.mu.Unlock()
 	select {
-	case n.conns <- &lossy{server, n}:
-		return &lossy{client, n}, nil
+	case n.conns <- &lossy{server, n, gate}:
+		return &lossy{client, n, gate}, nil
 	case <-n.done:
 		return nil, errors.New("network closed")
 	case <-ctx.Done():
@@ -172,12 +175,48 @@ func (n *memNet) sever() {
 	n.all = nil
 }
 
+// A gate stalls the connections that were made with it while it is shut.
+type gate struct {
+	mu   sync.Mutex
+	open chan struct{} // nil: it is open
+}
+
+// shut stalls the connections there are, and gives those to come a new gate.
+func (n *memNet) shut() *gate {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.gate
+	n.gate = &gate{}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open = make(chan struct{})
+	return g
+}
+
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.open)
+	g.open = nil
+}
+
+func (g *gate) pass() {
+	g.mu.Lock()
+	open := g.open
+	g.mu.Unlock()
+	if open != nil {
+		<-open
+	}
+}
+
 type lossy struct {
 	net.Conn
-	net *memNet
+	net  *memNet
+	gate *gate
 }
 
 func (c *lossy) Write(p []byte) (int, error) {
+	c.gate.pass()
 	if c.net.lost.Load() {
 		return len(p), nil
 	}

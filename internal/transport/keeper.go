@@ -5,7 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,9 +23,7 @@ type keeper struct {
 	woken chan struct{} // something changed, or somebody is in a hurry
 	watch watcher
 
-	mu     sync.Mutex
-	rushed bool // no more delay before the next attempt
-	moved  bool // the network changed
+	rushed atomic.Bool // no more delay before the next attempt
 
 	// The goroutine in run has these to itself.
 	epoch    uint32
@@ -51,16 +49,10 @@ func (k *keeper) wake() { notify(k.woken) }
 
 // hurry is Probe.
 func (k *keeper) hurry() {
-	k.s.mu.Lock()
-	l := k.s.link
-	calm := l != nil && !l.life.suspect
-	k.s.mu.Unlock()
-	if calm {
+	if k.recovered() {
 		return // what the key sends will tell
 	}
-	k.mu.Lock()
-	k.rushed = true
-	k.mu.Unlock()
+	k.rushed.Store(true)
 	k.wake()
 }
 
@@ -72,17 +64,8 @@ func (k *keeper) networkChanged() {
 		l.doubt(time.Now())
 	}
 	k.s.mu.Unlock()
-	k.mu.Lock()
-	k.rushed, k.moved = true, true
-	k.mu.Unlock()
+	k.rushed.Store(true)
 	k.wake()
-}
-
-func (k *keeper) takeRush() (rushed bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	rushed, k.rushed = k.rushed, false
-	return rushed
 }
 
 // begin opens the stream and starts to keep it.
@@ -202,7 +185,7 @@ func (k *keeper) restore(ctx context.Context) {
 		}
 		wait := backOff(attempt)
 		attempt++
-		if wait > 0 && !k.takeRush() && !k.pause(phase, wait) {
+		if wait > 0 && !k.rushed.Swap(false) && !k.pause(phase, wait) {
 			continue
 		}
 		if phase == Lost {
@@ -255,13 +238,10 @@ func (k *keeper) pause(phase Phase, wait time.Duration) bool {
 		case <-k.s.done:
 			return false
 		case <-k.woken:
-			if k.takeRush() {
+			if k.rushed.Swap(false) {
 				return true
 			}
-			k.s.mu.Lock()
-			changed := k.s.over || (k.s.link == nil) != (phase == Lost) || k.s.link != nil && !k.s.link.life.suspect
-			k.s.mu.Unlock()
-			if changed {
+			if now, _ := k.look(); now != phase {
 				return false
 			}
 		}
@@ -272,16 +252,22 @@ func (k *keeper) pause(phase Phase, wait time.Duration) bool {
 // life meanwhile.
 func (k *keeper) attempt(ctx context.Context, pace time.Duration) error {
 	w, peer, err := k.race(ctx, pace)
-	if err != nil {
+	switch {
+	case errors.Is(err, errRecovered):
+		return nil
+	case err != nil:
 		return err
-	}
-	k.s.mu.Lock()
-	alive := k.s.link != nil && !k.s.link.life.suspect
-	k.s.mu.Unlock()
-	if alive {
+	case k.recovered():
 		return w.close()
 	}
 	return k.resume(ctx, w, peer)
+}
+
+// recovered says whether the stream has a wire that answers.
+func (k *keeper) recovered() bool {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	return k.s.link != nil && !k.s.link.life.suspect
 }
 
 // move goes over to a new wire before the platform cuts the one in use, which is

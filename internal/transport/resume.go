@@ -23,6 +23,11 @@ const (
 	goneTimes = 3
 )
 
+// maxDials bounds how many dials are under way at once.
+const maxDials = 12
+
+var errRecovered = errors.New("the wire that was silent answers again")
+
 var errBusy = errors.New("the agent has too many connections")
 
 // first opens the stream on whichever wire the network lets through.
@@ -193,6 +198,13 @@ func (k *keeper) race(ctx context.Context, pace time.Duration) (wire, Peer, erro
 			}
 		case <-next.C:
 			start()
+		case <-k.woken:
+			switch phase, _ := k.look(); {
+			case phase == Connected:
+				return nil, Peer{}, errRecovered
+			case k.rushed.Swap(false) && running < maxDials: // on another network, perhaps
+				start()
+			}
 		case <-ctx.Done():
 			return nil, Peer{}, context.Cause(ctx)
 		case <-k.s.done:
