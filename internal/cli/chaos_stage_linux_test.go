@@ -137,14 +137,18 @@ func (s *stage) faults() emulator.Faults {
 
 func (s *stage) frontEnd(w http.ResponseWriter, r *http.Request) bool {
 	target, twin := targetOf(r.Host)
-	if !twin || r.Header.Get("Upgrade") == "" || r.Header.Get(relayed) != "" {
+	if !twin || r.Header.Get(relayed) != "" {
 		return false
 	}
-	s.hold(r.Context(), target, placeDial)
-	l := s.line(target)
+	upgrade, l := r.Header.Get("Upgrade") != "", s.line(target)
+	if upgrade {
+		s.hold(r.Context(), target, placeDial)
+	}
 	if l == nil || r.Context().Err() != nil {
 		return false
 	}
-	l.carry(w, r)
-	return true
+	if upgrade {
+		l.carry(w, r)
+	}
+	return upgrade || !l.pass(true, r.Context().Done())
 }
