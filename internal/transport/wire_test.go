@@ -666,6 +666,7 @@ type pipeHalf struct {
 	parcels  []parcel
 	size     int
 	finished bool  // the writer has closed
+	hole     bool  // nothing arrives any more, not even the end
 	err      error // what reads and writes give at once
 	readBy   time.Time
 	writeBy  time.Time
@@ -745,6 +746,8 @@ func (h *pipeHalf) write(p []byte) (int, error) {
 		return 0, h.err
 	case h.finished:
 		return 0, net.ErrClosed
+	case h.hole:
+		return len(p), nil
 	}
 	n := len(p)
 	if h.after >= 0 && n > h.after {
@@ -770,7 +773,7 @@ func (h *pipeHalf) write(p []byte) (int, error) {
 func (h *pipeHalf) finish() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.finished = true
+	h.finished = !h.hole
 	h.changed.Broadcast()
 }
 
