@@ -236,10 +236,11 @@ func (a *attachment) awaitRoom() {
 	}
 }
 
-// Write passes input on, for as long as the client is attached.
+// Write passes input on, until another client has the session: what was typed
+// before a detach or a loss is input all the same.
 func (a *attachment) Write(p []byte) (int, error) {
 	a.shell.mu.Lock()
-	here := a.shell.client == a || a.shell.viewers[a]
+	here := a.shell.client == a || a.shell.viewers[a] || a.shell.client == nil && !a.viewer
 	a.shell.mu.Unlock()
 	if !here {
 		return 0, io.ErrClosedPipe

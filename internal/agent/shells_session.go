@@ -64,6 +64,7 @@ func (r *shellRegistry) host(s *session, p *process, pty *terminal, watch oomWat
 	a.start()
 	go shell.run(watch)
 	go shell.answer()
+	r.changed()
 }
 
 // run moves output until the process has ended, and then what the terminal

@@ -66,7 +66,7 @@ func (s *Screen) resetModes(p *painter) {
 	for _, mode := range []int{1, 5, 45, 1004, 1005, 1006, 1015, 1016, 2004} {
 		p.text("\x1b[?", mode, "l")
 	}
-	p.text("\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[m\x1b[>4;0m\x1b[<", maxKeyStack, "u")
+	p.text("\x1b>\x1b(B\x0f\x1b[m\x1b[>4;0m\x1b[<", maxKeyStack, "u")
 }
 
 // paintAll paints the main screen, and the alternate one over it if it is
@@ -178,7 +178,9 @@ func (s *Screen) paintCursor(p *painter, g *grid, c cursor, region rect) {
 		p.at(s.cols, min(x, p.cols-1), min(y, p.rows-1))
 	}
 	for i, set := range c.charsets {
-		if set != 0 {
+		// The soft reset has made all of them B. Consoles that do not know a
+		// designation would show its last byte.
+		if set != 0 && set != 'B' {
 			p.text("\x1b", string("()*+"[i]), string(rune(set)))
 		}
 	}

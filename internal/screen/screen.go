@@ -9,6 +9,12 @@
 // pseudo-terminal, and small whatever programs write.
 package screen
 
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
 // Limits on what programs can make a screen hold.
 const (
 	maxCols  = 1000
@@ -198,4 +204,25 @@ func (s *Screen) remember(lines []line) {
 	for i := range lines {
 		s.history.push(&lines[i], &s.extras)
 	}
+}
+
+// Text is what is on the screen, without looks and blanks at the ends of lines.
+func (s *Screen) Text() string {
+	var b strings.Builder
+	for y := range s.grid.lines {
+		var text []byte
+		for _, c := range s.grid.lines[y].cells[:s.grid.lines[y].blankFrom()] {
+			switch {
+			case c.attr&tail != 0:
+			case c.r == 0:
+				text = append(text, ' ')
+			default:
+				text = utf8.AppendRune(text, c.r)
+				text = append(text, s.extras.at(c.extra).marks...)
+			}
+		}
+		b.Write(bytes.TrimRight(text, " "))
+		b.WriteByte('\n')
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
