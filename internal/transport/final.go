@@ -17,6 +17,7 @@ const (
 	Reset                           // the peer ended the stream
 	Gone                            // the twin was deleted
 	Refused                         // the front door has refused us for too long
+	Stopped                         // the instance said that it stops, and did
 )
 
 // FinalError says that a stream has ended and that no attempt can bring it
@@ -54,6 +55,8 @@ func (r Reason) sentence() string {
 		return "the agent ended the connection"
 	case Gone:
 		return "the twin was deleted, and the session with it"
+	case Stopped:
+		return "the instance was stopped, and the session with it"
 	case Refused:
 		return "access to the twin was refused for too long"
 	}

@@ -32,6 +32,7 @@ type keeper struct {
 	lives    lifetimes
 	refusals refusals
 	lastErr  error
+	lost     time.Time // on the wall: when restore began
 }
 
 func newKeeper(e Endpoint, s *stream) *keeper {
@@ -83,6 +84,7 @@ func (k *keeper) begin(ctx context.Context) error {
 // start lets a link run, and sees to its end in time.
 func (k *keeper) start(l *link, answer attached) {
 	k.wire = l.w.name()
+	k.refusals = refusals{}
 	k.lives.begin(l)
 	if k.rollover == nil {
 		k.rollover = time.NewTimer(time.Hour)
@@ -173,13 +175,16 @@ func (k *keeper) look() (phase Phase, leaving bool) {
 // restore tries for another wire until there is one, the first one comes back
 // to life, or the stream is over.
 func (k *keeper) restore(ctx context.Context) {
-	lost := time.Now()
+	k.lost = k.now()
 	for attempt := 0; ; {
 		phase, _ := k.look()
-		if phase == Connected || phase == Closed {
+		switch {
+		case phase == Connected || phase == Closed:
 			return
-		}
-		if keep := k.peer.Keep; keep > 0 && phase == Lost && time.Since(lost) > keep {
+		case phase == Lost && k.lives.stopped:
+			k.finish(&FinalError{Reason: Stopped})
+			return
+		case phase == Lost && k.expired():
 			k.finish(&FinalError{Reason: Expired})
 			return
 		}
@@ -191,7 +196,7 @@ func (k *keeper) restore(ctx context.Context) {
 		if phase == Lost {
 			k.watch.trying()
 		}
-		err := k.attempt(ctx, pace(time.Since(lost)))
+		err := k.attempt(ctx, pace(k.now().Sub(k.lost)))
 		if err == nil {
 			continue // look says what came of it
 		}
@@ -206,6 +211,17 @@ func (k *keeper) restore(ctx context.Context) {
 		}
 	}
 }
+
+// now is the time on the wall, which goes on while the machine sleeps.
+func (k *keeper) now() time.Time {
+	if k.e.wall != nil {
+		return k.e.wall().Round(0)
+	}
+	return time.Now().Round(0)
+}
+
+// expired says whether the agent has given the stream up by now.
+func (k *keeper) expired() bool { return k.peer.Keep > 0 && k.now().Sub(k.lost) > k.peer.Keep }
 
 // backOff is how long to wait before an attempt.
 func backOff(attempt int) time.Duration {
@@ -288,6 +304,7 @@ func (k *keeper) move(ctx context.Context) {
 		return
 	}
 	k.log.Debug("moving to another wire", "error", err)
+	k.wake() // the old one may be gone meanwhile
 	if final := k.final(err); final != nil && errors.As(err, new(*FinalError)) {
 		k.finish(final)
 		return

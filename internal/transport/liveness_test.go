@@ -246,7 +246,7 @@ func TestHalfOpenUpgrades(t *testing.T) {
 // for why the stream ends.
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, l, e := network(t)
+		n, l, e := network(t)
 		client, server := pair(t, l, e)
 		server.Write(make([]byte, 100<<10))
 		began := time.Now()
@@ -263,6 +263,11 @@ func TestShutdown(t *testing.T) {
 		var status *StatusError
 		if _, err := Dial(t.Context(), e); !errors.As(err, &status) || status.Code != http.StatusServiceUnavailable {
 			t.Errorf("dialling after it: %v", err)
+		}
+		n.sever() // the instance is gone
+		var final *FinalError
+		if _, err := client.Read(make([]byte, 1)); !errors.As(err, &final) || final.Reason != Stopped {
+			t.Errorf("after the end: %v", err)
 		}
 	})
 }

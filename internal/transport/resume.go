@@ -230,6 +230,9 @@ type refusals struct {
 func (k *keeper) final(err error) error {
 	var final *FinalError
 	if errors.As(err, &final) {
+		if final.Reason == UnknownStream && k.expired() {
+			return &FinalError{Reason: Expired}
+		}
 		return final
 	}
 	var version *VersionError

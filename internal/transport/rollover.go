@@ -22,6 +22,7 @@ type lifetimes struct {
 	link    *link // the one in use, or last in use
 	last    time.Duration
 	learned time.Duration // 0: nothing
+	stopped bool          // the last one ended after word that the instance stops
 }
 
 func (t *lifetimes) begin(l *link) { t.link = l }
@@ -34,6 +35,7 @@ func (t *lifetimes) ended() {
 	t.link.s.mu.Lock()
 	age := t.link.ended.Sub(t.link.began)
 	cut := t.link.err != nil && !errors.As(t.link.err, new(*BrokenError)) && !t.link.life.suspect && t.link.goAway == nil
+	t.stopped = t.link.goAway != nil && t.link.goAway.code == goAwayShutdown
 	t.link.s.mu.Unlock()
 	t.link = nil
 	if !cut { // but silent, or told to go

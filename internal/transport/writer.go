@@ -96,6 +96,9 @@ func (l *link) write() {
 		out = append(out, append(appendHeader(make([]byte, 0, headerSize+1), frameFin, s.told, s.out.end), how))
 		l.awaits()
 	}
+	if len(out) == 0 {
+		return
+	}
 	s.stats.FramesOut += uint64(len(out))
 	l.life.sent = time.Now()
 	l.writing = true
