@@ -32,6 +32,8 @@ import (
 	"github.com/cloudssh/cloudssh/internal/transport"
 )
 
+var _ agent.Conn = (*transport.Conn)(nil) // or the agent would not know its callers
+
 // version is set by the linker: -X main.version=v1.2.3.
 var version string
 

@@ -86,14 +86,15 @@ type server struct {
 	changed  chan struct{} // tells the limits that connections came or went
 	running  sync.WaitGroup
 
-	mu        sync.Mutex
-	conns     map[*connection]bool
-	opening   int  // connections in their handshake
-	refusing  bool // the twin is about to be deleted
-	stopping  bool
-	reached   bool // there was a connection
-	idleSince time.Time
-	lease     time.Time // its end; zero: none
+	mu         sync.Mutex
+	conns      map[*connection]bool
+	generation int  // of conns
+	opening    int  // connections in their handshake
+	refusing   bool // the twin is about to be deleted
+	stopping   bool
+	reached    bool // there was a connection
+	idleSince  time.Time
+	lease      time.Time // its end; zero: none
 }
 
 // Serve accepts SSH connections on l until ctx ends or a limit of the settings
@@ -269,6 +270,7 @@ func (s *server) register(c *connection) bool {
 		return false
 	}
 	s.conns[c] = true
+	s.generation++
 	s.reached = true
 	s.connNum(len(s.conns))
 	s.notify()
@@ -279,6 +281,7 @@ func (s *server) unregister(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.generation++
 	s.connNum(len(s.conns))
 	s.idleSince = time.Now()
 	s.notify()

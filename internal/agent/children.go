@@ -61,7 +61,6 @@ func (c *children) start(cmd *exec.Cmd) (pid int, wait func() (syscall.WaitStatu
 		if err := cmd.Start(); err != nil {
 			return 0, nil, err
 		}
-		offerVictim(cmd.Process.Pid)
 		return cmd.Process.Pid, func() (syscall.WaitStatus, error) { return waitFor(cmd) }, nil
 	}
 	c.mu.Lock()
@@ -70,7 +69,6 @@ func (c *children) start(cmd *exec.Cmd) (pid int, wait func() (syscall.WaitStatu
 		return 0, nil, err
 	}
 	pid = cmd.Process.Pid
-	offerVictim(pid)
 	status := make(chan syscall.WaitStatus, 1)
 	c.waiting[pid] = status
 	if err := cmd.Process.Release(); err != nil { // the reaper waits for it

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -275,11 +276,18 @@ func (c *connection) ownerRequest(kind string, payload []byte) (ok bool, answer 
 // there is nothing nobody may come any more: the caller will delete the twin,
 // and who came now would lose it under his feet.
 func (s *server) leave(c *connection) (connections, detached uint32) {
-	// Before the mutex: the registry tells us of changes with its own held by none,
-	// and a session that is detached meanwhile has its own connection still.
-	detached = uint32(s.shells.detached()) //nolint:gosec // a count
-	s.mu.Lock()
-	c.leaving = true
+	for {
+		s.mu.Lock()
+		c.leaving = true
+		generation, registered := s.generation, maps.Clone(s.conns)
+		s.mu.Unlock()
+		detached = s.withoutClient(registered) // which takes locks of its own
+		s.mu.Lock()
+		if s.generation == generation {
+			break
+		}
+		s.mu.Unlock() // who came or went meanwhile is in neither number, or in both
+	}
 	for other := range s.conns {
 		if !other.leaving && !other.holding {
 			connections++
@@ -295,6 +303,20 @@ func (s *server) leave(c *connection) (connections, detached uint32) {
 		}
 	}
 	return connections, detached
+}
+
+// withoutClient counts the sessions that stay though nobody is connected to
+// them: those without a client, and those whose client's connection has just
+// ended, which will notice in a moment that they are.
+func (s *server) withoutClient(registered map[*connection]bool) (n uint32) {
+	for _, shell := range s.shells.snapshot() {
+		shell.mu.Lock()
+		if client := shell.client; client == nil || shell.grace > 0 && !registered[client.session.conn] {
+			n++
+		}
+		shell.mu.Unlock()
+	}
+	return n
 }
 
 // hold marks a connection at which nobody sits: it is there so that the platform
