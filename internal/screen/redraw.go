@@ -178,14 +178,19 @@ func (s *Screen) paintCursor(p *painter, g *grid, c cursor, region rect) {
 		p.at(s.cols, min(x, p.cols-1), min(y, p.rows-1))
 	}
 	for i, set := range c.charsets {
-		// The soft reset has made all of them B. Consoles that do not know a
-		// designation would show its last byte.
-		if set != 0 && set != 'B' {
+		if set != 0 && s.designated(i) {
 			p.text("\x1b", string("()*+"[i]), string(rune(set)))
 		}
 	}
 	p.text([]string{"\x0f", "\x0e", "\x1bn", "\x1bo"}[c.gl])
 	p.setPen(c.pen)
+}
+
+// designated reports whether a program has put a charset other than ASCII into
+// G0 to G3, or may have put it back. What none has touched is not sent: consoles
+// that do not know a designation would show its last byte.
+func (s *Screen) designated(i int) bool {
+	return i == 0 || s.charsets[i] != 'B' || s.main.saved.charsets[i] != 'B' || s.alt != nil && s.alt.saved.charsets[i] != 'B'
 }
 
 // paintStrings sends the title, colours and tab stops.
