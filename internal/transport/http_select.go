@@ -180,16 +180,22 @@ func (s *selector) works(w wire) {
 	}
 }
 
-// cut says that a wire, or with nil the opening of one, was cut before the
-// agent's first frame came. It reports whether another attempt is worth making
+// cut says that a wire, or with nil the opening of one, was cut or stayed silent
+// before the agent's first frame came. It reports whether another attempt is worth making
 // at once: of the same kind, or of another.
 func (s *selector) cut(w wire, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.e.Wire != WireAuto || w != nil && w.name() != WireWebSocket.String() || fromAgent(err) || !isCut(err) {
+	if s.e.Wire != WireAuto || w != nil && w.name() != WireWebSocket.String() || fromAgent(err) {
 		return false
 	}
-	s.cuts++
+	silent := errors.Is(err, errNoAttached)
+	if !silent && !isCut(err) {
+		return false
+	}
+	if s.cuts++; silent && !s.proven { // it took long enough
+		s.cuts = maxCuts
+	}
 	if s.cuts >= maxCuts && s.blocked.IsZero() {
 		s.blocked, s.cuts = time.Now(), 0
 	}
