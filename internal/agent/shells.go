@@ -384,6 +384,7 @@ func (s *shellSession) abandon() {
 	if s.isDetached() {
 		s.log.Info("nobody came back")
 		s.hangup()
+		s.forget() // whoever wanted its status had the time to come for it
 	}
 }
 
