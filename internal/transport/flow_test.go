@@ -119,10 +119,10 @@ func TestFlowFillsThePath(t *testing.T) {
 		share float64
 		queue time.Duration
 	}{
-		"50 Mbit/s, 40 ms":   {50, 40 * time.Millisecond, 100 << 20, 0.97, 100 * time.Millisecond},
-		"500 Mbit/s, 100 ms": {500, 100 * time.Millisecond, 256 << 20, 0.8, 220 * time.Millisecond},
+		"50 Mbit/s, 40 ms":   {50, 40 * time.Millisecond, 50 << 20, 0.97, 100 * time.Millisecond},
+		"500 Mbit/s, 100 ms": {500, 100 * time.Millisecond, 128 << 20, 0.65, 220 * time.Millisecond},
 		"5 Mbit/s, 20 ms":    {5, 20 * time.Millisecond, 10 << 20, 0.97, 250 * time.Millisecond},
-		"1 Gbit/s, 1 ms":     {1000, time.Millisecond, 128 << 20, 0.95, 5 * time.Millisecond},
+		"1 Gbit/s, 1 ms":     {1000, time.Millisecond, 32 << 20, 0.9, 5 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestFlowFillsThePath(t *testing.T) {
 func TestFlowMeasuresAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server, up, down := slowPath(t, 50e6/8, 10*time.Millisecond)
-		go io.Copy(io.Discard, readerOf(server))
+		go io.Copy(io.Discard, server)
 		go func() {
 			for {
 				if _, err := client.Write(make([]byte, 1<<20)); err != nil {
@@ -166,9 +166,11 @@ func TestFlowMeasuresAgain(t *testing.T) {
 			}
 		}()
 		pass(10 * time.Second)
-		up.mu.Lock()
-		up.delay, down.delay = 50*time.Millisecond, 50*time.Millisecond
-		up.mu.Unlock()
+		for _, b := range []*bottleneck{up, down} {
+			b.mu.Lock()
+			b.delay = 50 * time.Millisecond
+			b.mu.Unlock()
+		}
 		pass(3 * rttLifetime)
 		client.mu.Lock()
 		got := client.link.flow.minRTT
@@ -178,6 +180,3 @@ func TestFlowMeasuresAgain(t *testing.T) {
 		}
 	})
 }
-
-// readerOf hides all methods but Read.
-func readerOf(r io.Reader) io.Reader { return struct{ io.Reader }{r} }

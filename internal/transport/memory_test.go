@@ -19,7 +19,7 @@ func used() uint64 {
 // An idle stream holds little at both ends together, goroutines, HTTP client and
 // server included, and one that has carried much goes back to that.
 func TestMemory(t *testing.T) {
-	const streams, most = 100, 768 << 10
+	const streams, most = 40, 768 << 10
 	l, e := serve(t, false)
 	pair(t, l, e)
 	before := used()

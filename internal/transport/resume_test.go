@@ -32,12 +32,12 @@ func both(t *testing.T, client, server net.Conn, total int) {
 func TestCutsLoseNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, client, server := bubble(t)
-		n.cutEvery(100 << 10)
-		for range 20 {
+		n.cutEvery(50 << 10)
+		for range 4 {
 			both(t, client, server, 1<<20)
 		}
 		n.cutEvery(0)
-		if stats := client.Stats(); stats.Resumes < 50 || stats.Resent == 0 {
+		if stats := client.Stats(); stats.Resumes < 20 || stats.Resent == 0 {
 			t.Errorf("%+v: the test tests little", stats)
 		}
 	})
@@ -168,7 +168,7 @@ func TestLearnedLifetime(t *testing.T) {
 func TestKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, l, e := network(t)
-		const keep = 3 * time.Hour
+		const keep = 90 * time.Minute
 		l.cfg.Keep, l.streams.keep = keep, keep
 		client, server := pair(t, l, e)
 		n.lost.Store(true)
@@ -177,10 +177,10 @@ func TestKeep(t *testing.T) {
 		if since, ok := server.(*Conn).Detached(); !ok || time.Since(since) > time.Hour || time.Since(since) < 59*time.Minute {
 			t.Errorf("detached since %v, %v", since, ok)
 		}
-		pass(time.Hour)
+		pass(20 * time.Minute)
 		n.heal()
 		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
-			t.Fatalf("after two hours: %v", err)
+			t.Fatalf("after 80 minutes: %v", err)
 		}
 		if _, ok := server.(*Conn).Detached(); ok {
 			t.Error("the stream that came back is detached")
