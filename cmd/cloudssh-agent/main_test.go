@@ -194,6 +194,40 @@ func TestAgent(t *testing.T) {
 	}
 }
 
+// What a command says when the instance stops, and how it ends, arrives in full.
+func TestLastWords(t *testing.T) {
+	r := launch(t, build(t), agent.Settings{})
+	s, err := r.dial(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := s.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start("trap 'trap \"\" TERM HUP; head -c 3000000 /dev/zero; echo bye; exit 7' TERM HUP; echo ready; while :; do sleep 0.05; done"); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(stdout)
+	if line, err := lines.ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(lines)
+	if len(rest) != 3000004 || !bytes.HasSuffix(rest, []byte("bye\n")) {
+		t.Errorf("heard %d bytes, %v", len(rest), err)
+	}
+	var exit *ssh.ExitError
+	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 7 {
+		t.Errorf("the command ended with %v", err)
+	}
+	if err := <-r.exited; err != nil {
+		t.Errorf("the agent ended with %v", err)
+	}
+}
+
 func idleRSS(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
