@@ -53,7 +53,7 @@ func (r *run) output(w *gate, from io.Reader) {
 // request serves one request of the agent, and says whether it was one that
 // ends the session.
 func (r *run) request(req *ssh.Request) (last bool) {
-	end, last := r.ending(req)
+	last, end := r.ending(req)
 	if last {
 		select {
 		case r.status <- end:
@@ -68,17 +68,15 @@ func (r *run) request(req *ssh.Request) (last bool) {
 }
 
 // ending reads the requests that say how the session ended.
-func (r *run) ending(req *ssh.Request) (end error, ok bool) {
+func (r *run) ending(req *ssh.Request) (ok bool, end error) {
 	switch req.Type {
 	case "exit-status":
 		var m struct{ Status uint32 }
-		if ssh.Unmarshal(req.Payload, &m) != nil {
-			return nil, false
-		}
+		err := ssh.Unmarshal(req.Payload, &m)
 		if m.Status == 0 {
-			return nil, true
+			return err == nil, nil
 		}
-		return &ExitError{Code: int(m.Status)}, true
+		return err == nil, &ExitError{Code: int(m.Status)}
 	case "exit-signal":
 		var m struct {
 			Signal  string
@@ -87,7 +85,7 @@ func (r *run) ending(req *ssh.Request) (end error, ok bool) {
 			Lang    string
 		}
 		err := ssh.Unmarshal(req.Payload, &m)
-		return &ExitError{Code: 128 + signalNumber(ssh.Signal(m.Signal)), Signal: m.Signal, Message: m.Message}, err == nil
+		return err == nil, &ExitError{Code: 128 + signalNumber(ssh.Signal(m.Signal)), Signal: m.Signal, Message: m.Message}
 	case "detached@cloudssh":
 		var m struct {
 			Session uint32
@@ -95,13 +93,13 @@ func (r *run) ending(req *ssh.Request) (end error, ok bool) {
 			Reason  string
 		}
 		err := ssh.Unmarshal(req.Payload, &m)
-		return &DetachedError{Session: m.Session, Until: unix(int64(m.Until)), Reason: m.Reason}, err == nil
+		return err == nil, &DetachedError{Session: m.Session, Until: unix(int64(m.Until)), Reason: m.Reason}
 	case "stopped@cloudssh":
 		var m struct{ Reason string }
 		err := ssh.Unmarshal(req.Payload, &m)
-		return &NoStatusError{Err: errors.New(m.Reason), Fate: Stopped, attach: r.cmd.Attach != nil}, err == nil
+		return err == nil, &NoStatusError{Err: errors.New(m.Reason), Fate: Stopped, attach: r.cmd.Attach != nil}
 	}
-	return nil, false
+	return false, nil
 }
 
 // event passes on what the agent tells about a session that goes on.

@@ -56,8 +56,10 @@ func TestPersistAndAttachRequests(t *testing.T) {
 		{"kept", Command{Persist: 90 * time.Second}, []string{"persist@cloudssh 0000005a", "shell "}, "", ""},
 		{"kept, rounded up", Command{Shell: "x", Persist: time.Millisecond}, []string{"persist@cloudssh 00000001", "exec 0000000178"}, "", ""},
 		{
-			"not kept", Command{Persist: time.Hour},
-			[]string{"persist@cloudssh 00000e10"}, "persist@cloudssh",
+			"not kept",
+			Command{Persist: time.Hour},
+			[]string{"persist@cloudssh 00000e10"},
+			"persist@cloudssh",
 			"the command was not started: the agent refused to keep a session without its client; it is safe to run it again",
 		},
 		{"attached", Command{Attach: &Attach{Session: 3, Scrollback: true}}, []string{"attach@cloudssh 000000030001"}, "", ""},
@@ -90,7 +92,9 @@ func TestPersistAndAttachRequests(t *testing.T) {
 func TestCommandsThatMakeNoSense(t *testing.T) {
 	c := connect(t, nil)
 	for _, cmd := range []Command{
-		{Attach: &Attach{}}, {Persist: time.Hour, Shell: "x"}, {Share: ShareRead},
+		{Attach: &Attach{}},
+		{Persist: time.Hour, Shell: "x"},
+		{Share: ShareRead},
 		{Attach: &Attach{}, Shell: "x", Terminal: &Terminal{}},
 	} {
 		var none *NoStatusError
@@ -235,7 +239,7 @@ func (l *lossy) lose(err error) {
 	l.mu.Lock()
 	l.err = err
 	l.mu.Unlock()
-	_ = l.Conn.Close()
+	_ = l.Close()
 }
 
 func (l *lossy) Read(p []byte) (int, error) {

@@ -41,22 +41,22 @@ type caller struct {
 
 func (c caller) Principal() string { return c.name }
 
-func (t *twin) Accept() (net.Conn, error) {
+func (w *twin) Accept() (net.Conn, error) {
 	select {
-	case c := <-t.conns:
+	case c := <-w.conns:
 		return c, nil
-	case <-t.ended:
+	case <-w.ended:
 		return nil, net.ErrClosed
 	}
 }
 
-func (t *twin) Addr() net.Addr { return &net.TCPAddr{} }
+func (w *twin) Addr() net.Addr { return &net.TCPAddr{} }
 
-func (t *twin) Close() error {
+func (w *twin) Close() error {
 	select {
-	case <-t.ended:
+	case <-w.ended:
 	default:
-		close(t.ended)
+		close(w.ended)
 	}
 	return nil
 }

@@ -101,8 +101,9 @@ func (o *Output) exact() bool {
 // row, too, if that is not negative.
 func (o *Output) paint(line string, row int) error {
 	exact := o.exact()
+	wrapping := exact && o.mirror.Wrapping()
 	switch {
-	case !o.scan.saved[o.scan.shown()] && !o.scan.margins && !(exact && o.mirror.Wrapping()):
+	case !o.scan.saved[o.scan.shown()] && !o.scan.margins && !wrapping:
 		line = saveCursor + paintMode + line + plain + o.wrap() + restoreCursor
 	case exact:
 		line = "\x1b[?69l" + paintMode + line + plain + wrapMode + string(o.mirror.RedrawLine(row))
