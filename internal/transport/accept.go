@@ -14,7 +14,7 @@ func (l *Listener) serveWire(w wire, r *http.Request) {
 	defer impatience.Stop()
 	log := l.cfg.Logger.With("client", r.RemoteAddr, "wire", w.name())
 	link, answer := l.attach(w, r, began)
-	err := w.write(answer.append(nil))
+	err := w.write(answer.bytes())
 	impatience.Stop()
 	if link == nil || err != nil {
 		log.Debug("attaching a wire", "status", answer.status, "error", err)
@@ -127,7 +127,7 @@ func (l *Listener) resume(w wire, a attach, principal string, answer *attached) 
 	t.epoch = a.epoch
 	t.attached()
 	if s.link != nil {
-		s.link.retire(appendReset(nil, resetSuperseded, ""))
+		s.link.retire(newReset(resetSuperseded, ""))
 	}
 	return l.adopt(s, w, a, answer)
 }

@@ -66,7 +66,10 @@ type attached struct {
 	key      streamKey
 }
 
-const attachedSize = 2 + 4 + 8 + 8 + 4 + 4 + 4 + 4
+const (
+	attachedSize    = 2 + 4 + 8 + 8 + 4 + 4 + 4 + 4
+	attachedSizeNew = attachedSize + 16 + 32
+)
 
 var (
 	errNoAttach   = errors.New("no attach where one must come first")
@@ -80,7 +83,7 @@ func (a *attach) prove(key streamKey) { a.proof = a.sum(key) }
 func (a *attach) sum(key streamKey) (sum [32]byte) {
 	mac := hmac.New(sha256.New, key[:])
 	mac.Write([]byte("cs1"))
-	mac.Write(a.append(nil)[:attachSize-len(a.proof)])
+	mac.Write(a.bytes()[:attachSize-len(a.proof)])
 	mac.Sum(sum[:0])
 	return sum
 }
@@ -91,8 +94,8 @@ func (a *attach) proven(key streamKey) bool {
 	return hmac.Equal(sum[:], a.proof[:])
 }
 
-func (a *attach) append(b []byte) []byte {
-	b = append(b, frameAttach, protocolVersion, 0)
+func (a *attach) bytes() []byte {
+	b := append(make([]byte, 0, attachSize), frameAttach, protocolVersion, 0)
 	b = append(b, a.id[:]...)
 	b = binary.BigEndian.AppendUint32(b, a.epoch)
 	b = binary.BigEndian.AppendUint64(b, a.received)
@@ -125,8 +128,8 @@ func parseAttach(msg []byte) (attach, error) {
 	return a, nil
 }
 
-func (a *attached) append(b []byte) []byte {
-	b = append(b, frameAttached, byte(a.status))
+func (a *attached) bytes() []byte {
+	b := append(make([]byte, 0, attachedSizeNew), frameAttached, byte(a.status))
 	b = binary.BigEndian.AppendUint32(b, a.epoch)
 	b = binary.BigEndian.AppendUint64(b, a.received)
 	b = binary.BigEndian.AppendUint64(b, a.consumed)

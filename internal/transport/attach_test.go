@@ -13,18 +13,18 @@ import (
 func TestAttachRoundTrip(t *testing.T) {
 	a := attach{id: streamID{1, 2, 15: 3}, epoch: 1 << 30, received: 1<<60 + 7, consumed: 5, window: maxWindow}
 	a.prove(streamKey{9})
-	if got, err := parseAttach(a.append(nil)); err != nil || got != a {
+	if got, err := parseAttach(a.bytes()); err != nil || got != a {
 		t.Errorf("attach came back as %+v, %v", got, err)
 	}
 	answer := attached{
 		status: attachStale, epoch: 7, received: 1 << 40, consumed: 2, window: 3,
 		rollover: 59 * time.Minute, timeout: time.Hour, keep: 24 * time.Hour,
 	}
-	if got, err := parseAttached(answer.append(nil)); err != nil || got != answer {
+	if got, err := parseAttached(answer.bytes()); err != nil || got != answer {
 		t.Errorf("attached came back as %+v, %v", got, err)
 	}
 	answer.created, answer.id, answer.key = true, streamID{4}, streamKey{5}
-	if got, err := parseAttached(answer.append(nil)); err != nil || got != answer {
+	if got, err := parseAttached(answer.bytes()); err != nil || got != answer {
 		t.Errorf("attached came back as %+v, %v", got, err)
 	}
 }

@@ -197,7 +197,7 @@ func TestCloseIsPrompt(t *testing.T) {
 		if took := time.Since(start); took != 0 {
 			t.Errorf("Close of a healthy connection took %s", took)
 		}
-		if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("the other end read %v", err)
 		}
 	})

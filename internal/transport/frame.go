@@ -135,13 +135,13 @@ func appendHeader(b []byte, kind byte, ack, pos uint64) []byte {
 	return binary.BigEndian.AppendUint64(b, pos)
 }
 
-func appendGoAway(b []byte, reason byte, millis uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(b, frameGoAway, reason), millis)
+func newGoAway(reason byte, millis uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{frameGoAway, reason}, millis)
 }
 
-func appendReset(b []byte, code byte, text string) []byte {
+func newReset(code byte, text string) []byte {
 	if len(text) > maxResetText {
 		text = text[:maxResetText]
 	}
-	return append(append(b, frameReset, code), text...)
+	return append([]byte{frameReset, code}, text...)
 }

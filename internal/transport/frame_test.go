@@ -16,10 +16,10 @@ func TestParseFrame(t *testing.T) {
 	if f, err := parseFrame(data); err != nil || f.ack != 1 || f.pos != 2 || string(f.payload) != "abc" {
 		t.Errorf("DATA came back as %+v, %v", f, err)
 	}
-	if f, err := parseFrame(appendGoAway(nil, goAwayShutdown, 77)); err != nil || f.code != goAwayShutdown || f.millis != 77 {
+	if f, err := parseFrame(newGoAway(goAwayShutdown, 77)); err != nil || f.code != goAwayShutdown || f.millis != 77 {
 		t.Errorf("GOAWAY came back as %+v, %v", f, err)
 	}
-	if f, err := parseFrame(appendReset(nil, resetAborted, strings.Repeat("x", 1000))); err != nil || f.code != resetAborted || len(f.payload) != maxResetText {
+	if f, err := parseFrame(newReset(resetAborted, strings.Repeat("x", 1000))); err != nil || f.code != resetAborted || len(f.payload) != maxResetText {
 		t.Errorf("RESET came back as %+v, %v", f, err)
 	}
 	for name, tt := range map[string]struct {
@@ -28,7 +28,7 @@ func TestParseFrame(t *testing.T) {
 	}{
 		"empty":           {nil, "empty"},
 		"unknown":         {[]byte{99}, "unknown frame type 99"},
-		"attach":          {(&attach{}).append(nil), "unknown frame type 1"},
+		"attach":          {(&attach{}).bytes(), "unknown frame type 1"},
 		"to come":         {[]byte{200, 1, 2, 3}, ""},
 		"short data":      {data[:headerSize-1], "cut short"},
 		"empty data":      {data[:headerSize], ""},
@@ -74,7 +74,7 @@ func TestBadFrames(t *testing.T) {
 		"long":     {websocket.MessageBinary, make([]byte, maxFrame+1)},
 		"longer":   {websocket.MessageBinary, make([]byte, 1<<20)},
 		"FIN":      {websocket.MessageBinary, append(appendHeader(nil, frameFin, 0, 9), 0)},
-		"attach":   {websocket.MessageBinary, (&attach{}).append(nil)},
+		"attach":   {websocket.MessageBinary, (&attach{}).bytes()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestBadFrameFromDeafPeer(t *testing.T) {
 
 // What is no attach gets no stream.
 func TestBadAttach(t *testing.T) {
-	good := (&attach{epoch: 1, window: maxWindow}).append(nil)
+	good := (&attach{epoch: 1, window: maxWindow}).bytes()
 	other := append([]byte(nil), good...)
 	other[1]++
 	for name, msg := range map[string][]byte{

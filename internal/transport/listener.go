@@ -151,7 +151,7 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 		s := t.stream
 		s.mu.Lock()
 		if s.link != nil {
-			s.link.away = appendGoAway(nil, goAwayShutdown, 0)
+			s.link.away = newGoAway(goAwayShutdown, 0)
 			s.link.work.Signal()
 		}
 		s.mu.Unlock()

@@ -90,7 +90,7 @@ func exchange(ctx context.Context, w wire, a attach) (attached, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { w.close() }) //nolint:errcheck // read and write fail
 	answer, err := func() (attached, error) {
-		if err := w.write(a.append(nil)); err != nil {
+		if err := w.write(a.bytes()); err != nil {
 			return attached{}, err
 		}
 		msg, err := w.read()
@@ -143,7 +143,7 @@ func (k *keeper) resume(ctx context.Context, w wire, peer Peer) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.over:
-		w.write(appendReset(nil, resetAborted, "")) //nolint:errcheck // the agent finds out
+		w.write(newReset(resetAborted, "")) //nolint:errcheck // the agent finds out
 		return w.close()
 	case !s.believes(answer.received, answer.consumed):
 		return errors.Join(&FinalError{Reason: OutOfRange}, w.close())

@@ -357,7 +357,7 @@ func (s *stream) end(err error, code byte) {
 	}
 	s.over, s.err = true, err
 	if l := s.link; l != nil {
-		l.retire(appendReset(nil, code, ""))
+		l.retire(newReset(code, ""))
 	}
 	s.out.close()
 	close(s.done)
