@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -96,7 +97,7 @@ func TestAgentDeletesItsTwin(t *testing.T) {
 	c := services(t, s)
 	const may, mayNot = "may@cloudssh-demo.iam.gserviceaccount.com", "may-not@cloudssh-demo.iam.gserviceaccount.com"
 	s.Grant(may, "roles/run.developer")
-	expires := time.Now().Add(4 * time.Second)
+	expires := time.Now().Add(8 * time.Second) // time enough to start two instances on a busy machine
 	twin := func(id, account string) *runpb.Service {
 		return create(t, c, id, &runpb.Service{Template: &runpb.RevisionTemplate{
 			ServiceAccount: account,
@@ -107,10 +108,13 @@ func TestAgentDeletesItsTwin(t *testing.T) {
 	}
 	deleted, refused := twin("hello-ssh", may), twin("other-ssh", mayNot)
 
-	if line := awaitLog(t, s, refused, "the agent could not delete its twin"); !strings.Contains(line, "403 Forbidden: Permission 'run.services.delete' denied") {
+	const denied = "the agent could not delete its twin"
+	if line := awaitLog(t, s, refused, "its twin"); !strings.Contains(line, denied) || !strings.Contains(line, "403 Forbidden: Permission 'run.services.delete' denied") {
 		t.Errorf("the agent that may not says %s", line)
 	}
-	awaitLog(t, s, deleted, "the agent deleted its twin")
+	if line := awaitLog(t, s, deleted, "its twin"); !strings.Contains(line, "the agent deleted its twin") {
+		t.Fatalf("the agent that may says %s", line)
+	}
 	// Deleting it again waits for the same end, if that is not there yet.
 	op, err := c.DeleteService(t.Context(), &runpb.DeleteServiceRequest{Name: deleted.GetName()})
 	if err == nil {
@@ -127,7 +131,9 @@ func TestAgentDeletesItsTwin(t *testing.T) {
 // awaitLog waits for a line in the log of a service's revision.
 func awaitLog(t *testing.T, s *emulator.Server, svc *runpb.Service, want string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		"http://"+s.Addr+"/emulator/v1/logs/"+svc.GetLatestCreatedRevision()+"?follow=1", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
