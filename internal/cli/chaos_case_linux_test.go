@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/run/apiv2/runpb"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // How long what is left may stay: the guard of a client that was killed has to
@@ -23,8 +25,20 @@ const (
 	guardLimit = time.Minute
 )
 
-// chaosFlags are those of every client in the matrix.
-var chaosFlags = []string{"--ttl", chaosTTL.String(), "--idle-timeout", "30s"}
+// flags are those of every client of a case.
+func (r *chaosRun) flags() []string {
+	ttl := chaosTTL
+	if r.returns() {
+		ttl *= 10
+	}
+	return []string{"--ttl", ttl.String(), "--idle-timeout", "30s"}
+}
+
+// returns tells whether a session that is detached is ended by its user, not
+// by its lease.
+func (r *chaosRun) returns() bool {
+	return r.setup == "detached" && !(r.lease && (r.signal == syscall.SIGKILL || r.signal == syscall.SIGTERM))
+}
 
 // chaosRun is one case of the matrix at work.
 type chaosRun struct {
@@ -46,28 +60,17 @@ type victim struct {
 	said func() string
 }
 
-func (r *chaosRun) run() {
+// active runs f when there is room for one more that does something.
+func (r *chaosRun) active(f func()) {
 	r.busy <- struct{}{}
-	img, err := hello()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.world.deploy(r.t, r.target, img)
-	before := r.service()
-	began := time.Now()
-	if r.setup == "detached" {
-		r.detach()
-	}
-	v, other, release := r.hold()
-	if r.setup == "two" && other == nil {
-		other = r.companion()
-	}
-	struck := time.Now()
-	r.strike(v, release)
-	if other != nil {
-		r.finish(other)
-	}
-	<-r.busy
+	defer func() { <-r.busy }()
+	f()
+}
+
+func (r *chaosRun) run() {
+	var before *runpb.Service
+	var began, struck time.Time
+	r.active(func() { before, began, struck = r.act() })
 	limit := goneLimit
 	if r.setup == "detached" {
 		struck, limit = r.comeBack(began, struck)
@@ -77,6 +80,29 @@ func (r *chaosRun) run() {
 		r.t.Errorf("the target has changed:\n%v\n%v", before, after)
 	}
 	r.world.deleteTwin(r.t, r.target)
+}
+
+// act is the case as far as somebody does something in it.
+func (r *chaosRun) act() (before *runpb.Service, began, struck time.Time) {
+	img, err := hello()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.world.deploy(r.t, r.target, img)
+	before, began = r.service(), time.Now()
+	if r.setup == "detached" {
+		r.detach()
+	}
+	v, other, release := r.hold()
+	if r.setup == "two" && other == nil {
+		other = r.companion()
+	}
+	struck = time.Now()
+	r.strike(v, release)
+	if other != nil {
+		r.finish(other)
+	}
+	return before, began, struck
 }
 
 func (r *chaosRun) service() *runpb.Service {
@@ -90,7 +116,7 @@ func (r *chaosRun) service() *runpb.Service {
 
 // detach leaves a session in the target's twin.
 func (r *chaosRun) detach() {
-	m := r.world.terminal(r.t, append([]string{r.target, "--persist"}, chaosFlags...)...)
+	m := r.world.terminal(r.t, append([]string{r.target, "--persist"}, r.flags()...)...)
 	m.shows("# ")
 	m.types("echo det''ached $((6*7))\r")
 	m.shows("detached 42")
@@ -98,6 +124,8 @@ func (r *chaosRun) detach() {
 	if code := m.wait(); code != 0 {
 		r.t.Fatalf("detaching ends with %d:\n%s", code, m.screen.String())
 	}
+	// The guard dials, too, and is not to be taken for the victim.
+	r.eventually(goneLimit, "a guard that holds the twin", func() bool { return r.stage.dialsOf(r.target) >= 2 })
 }
 
 // ownTwin tells whether the client must have a twin of its own to get into its
@@ -108,7 +136,7 @@ func (r *chaosRun) ownTwin() bool {
 
 // exec starts a client with a command.
 func (r *chaosRun) exec(command string) *proc {
-	args := append([]string{r.target, "--exec", command}, chaosFlags...)
+	args := append([]string{r.target, "--exec", command}, r.flags()...)
 	if r.ownTwin() {
 		args = append(args, "--set-env-vars", "MINE=1")
 	}
@@ -160,6 +188,7 @@ func (r *chaosRun) hold() (v victim, other *proc, release func()) {
 	case "read":
 		return at(placeRead, 0, idle)
 	case "push":
+		r.unpush()
 		return at(placePush, 0, idle)
 	case "validate":
 		return at(placeCreate, 0, idle)
@@ -178,6 +207,27 @@ func (r *chaosRun) hold() (v victim, other *proc, release func()) {
 	return v, other, release
 }
 
+// unpush takes the image with the agent out of the registry again, where the
+// session that is detached has put it.
+func (r *chaosRun) unpush() {
+	repo, err := name.NewRepository(r.world.RegistryAddr + "/" + r.world.Project + "/" + r.target)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tags, err := remote.List(repo)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, tag := range tags {
+		if !strings.HasPrefix(tag, "cloudssh-") {
+			continue
+		}
+		if err := remote.Delete(repo.Tag(tag)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
 // inSession is hold for the phases that no hook of the emulator sees.
 func (r *chaosRun) inSession() (v victim, release func()) {
 	nothing := func() {}
@@ -190,7 +240,7 @@ func (r *chaosRun) inSession() (v victim, release func()) {
 		r.await(answered, p)
 		return victimOf(p), l.start
 	case "terminal":
-		args := append([]string{r.target}, chaosFlags...)
+		args := append([]string{r.target}, r.flags()...)
 		if r.setup == "detached" {
 			args = []string{"attach", r.target}
 		}
@@ -287,36 +337,36 @@ func (r *chaosRun) comeBack(began, struck time.Time) (from time.Time, limit time
 	if ended {
 		return struck, chaosTTL + goneLimit
 	}
-	r.eventually(goneLimit, "the twin of the session that is detached alone", func() bool {
+	r.eventually(goneLimit, "only the twin of the session that is detached", func() bool {
 		return slices.Equal(r.twins(), []string{r.target + "-ssh"})
 	})
-	if r.lease && (r.signal == syscall.SIGKILL || r.signal == syscall.SIGTERM) {
+	if !r.returns() {
 		return began, time.Since(began) + chaosTTL + goneLimit
 	}
-	r.busy <- struct{}{}
-	defer func() { <-r.busy }()
-	m := r.world.terminal(r.t, "attach", r.target)
-	m.shows("detached 42")
-	m.types("exit\r")
-	if code := m.wait(); code != 0 {
-		r.t.Errorf("coming back ends with %d:\n%s", code, m.screen.String())
-	}
+	r.active(func() {
+		m := r.world.terminal(r.t, "attach", r.target)
+		m.shows("detached 42")
+		m.types("exit\r")
+		if code := m.wait(); code != 0 {
+			r.t.Errorf("coming back ends with %d:\n%s", code, m.screen.String())
+		}
+	})
 	return time.Now(), goneLimit
 }
 
 // twins are the services that belong to the target.
 func (r *chaosRun) twins() []string {
-	return slices.DeleteFunc(r.world.services(r.t), func(name string) bool { return !strings.HasPrefix(name, r.target+"-ssh") })
+	return slices.DeleteFunc(r.world.services(r.t), func(n string) bool { return !strings.HasPrefix(n, r.target+"-ssh") })
 }
 
 // nothingLeft demands that twins, instances, processes and files go.
 func (r *chaosRun) nothingLeft(from time.Time, limit time.Duration) {
-	r.eventually(limit, "no twins", func() bool { return len(r.twins()) == 0 })
+	r.eventually(limit, "the end of all twins", func() bool { return len(r.twins()) == 0 })
 	r.took = time.Since(from)
-	r.eventually(goneLimit, "no instances", func() bool {
+	r.eventually(goneLimit, "the end of all instances", func() bool {
 		return len(processesWith(r.t, "K_SERVICE="+r.target+"-ssh", "")) == 0
 	})
-	r.eventually(guardLimit, "no processes of cloudssh", func() bool {
+	r.eventually(guardLimit, "the end of all processes of cloudssh", func() bool {
 		return len(processesWith(r.t, "HOME="+r.home, "")) == 0
 	})
 	if left := r.files(); len(left) > 0 {
@@ -353,7 +403,7 @@ func (r *chaosRun) eventually(limit time.Duration, what string, ok func() bool) 
 		case <-look.C:
 		case <-over:
 			if !ok() {
-				r.t.Fatalf("after %v there are not %s: services %q, processes %v, files %q", limit, what, r.twins(),
+				r.t.Fatalf("after %v there is not %s: services %q, processes %v, files %q", limit, what, r.twins(),
 					processesWith(r.t, "HOME="+r.home, ""), r.files())
 			}
 			return

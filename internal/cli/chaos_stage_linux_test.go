@@ -16,6 +16,7 @@ type stage struct {
 	mu    sync.Mutex
 	stops map[string]*stop
 	lines map[string]*line
+	dials map[string]int // upgrades asked for
 }
 
 // stop is where the next client of a target is held.
@@ -38,7 +39,9 @@ const (
 	placeDelete = "delete"
 )
 
-func newStage() *stage { return &stage{stops: map[string]*stop{}, lines: map[string]*line{}} }
+func newStage() *stage {
+	return &stage{stops: map[string]*stop{}, lines: map[string]*line{}, dials: map[string]int{}}
+}
 
 // arm makes the next client of target, after those that pass, stop at place.
 func (s *stage) arm(target, place string, pass int) *stop {
@@ -62,6 +65,19 @@ func (s *stage) line(target string) *line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lines[target]
+}
+
+func (s *stage) dialled(target string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dials[target]++
+}
+
+// dialsOf is how often clients of a target have asked for an upgrade.
+func (s *stage) dialsOf(target string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dials[target]
 }
 
 // take returns the stop of a target if it is here and nobody is in it.
@@ -142,6 +158,7 @@ func (s *stage) frontEnd(w http.ResponseWriter, r *http.Request) bool {
 	}
 	upgrade, l := r.Header.Get("Upgrade") != "", s.line(target)
 	if upgrade {
+		s.dialled(target)
 		s.hold(r.Context(), target, placeDial)
 	}
 	if l == nil || r.Context().Err() != nil {
