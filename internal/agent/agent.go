@@ -362,7 +362,7 @@ func (s *server) shutdown(reason string, l net.Listener) {
 	}
 	sessions := s.sessions()
 	for _, session := range sessions {
-		session.terminate()
+		session.terminate(reason)
 	}
 	s.shells.terminate()
 	s.awaitSessions(sessions, kill.C)

@@ -251,8 +251,12 @@ func (s *session) hangup() {
 }
 
 // terminate tells the program that the instance goes away. A login shell
-// ignores SIGTERM and heeds SIGHUP, a daemon the other way round.
-func (s *session) terminate() {
+// ignores SIGTERM and heeds SIGHUP, a daemon the other way round. The client
+// will be told the reason instead of what the program makes of it.
+func (s *session) terminate(reason string) {
+	s.mu.Lock()
+	s.stopped = reason
+	s.mu.Unlock()
 	p := s.running()
 	if p == nil {
 		return

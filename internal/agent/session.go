@@ -44,6 +44,7 @@ type session struct {
 	pty     *terminal   // nil without pty-req, and once a program has it
 	process *process    // nil before it started, and always with a terminal
 	at      *attachment // the terminal session it is attached to
+	stopped string      // why the instance ended the program; empty: it did not
 }
 
 // A window is a terminal's size in characters and pixels.
@@ -323,9 +324,17 @@ func (s *session) end() {
 	})
 }
 
-// exit sends how the program ended, after all of its output, and closes.
+// exit sends how the program ended, after all of its output, and closes. When
+// we have ended it with the instance, its status is what it made of that: our
+// own client is told so first, others know only the status.
 func (s *session) exit(status exitStatus) {
 	s.closeOutput()
+	s.mu.Lock()
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped != "" {
+		s.channel.SendRequest("stopped@cloudssh", false, ssh.Marshal(struct{ Reason string }{stopped})) //nolint:errcheck // as below
+	}
 	s.channel.SendRequest(status.request(), false, status.payload()) //nolint:errcheck // the client may be gone
 	s.conn.log.Info("session ended", "status", status.String(), "seconds", int(time.Since(s.begun).Seconds()))
 	s.end()

@@ -261,6 +261,33 @@ func TestStatusLineAndRedraw(t *testing.T) {
 	p.shows(before)
 }
 
+// TestStoppedAgent: what a command makes of the end of its instance is not how
+// it ended.
+func TestStoppedAgent(t *testing.T) {
+	for _, command := range []string{"echo started; sleep 1000", "trap 'exit 0' TERM HUP; echo started; while :; do sleep 0.01; done"} {
+		w := serve(t, nil)
+		c, _ := w.connect(owner)
+		var out, errs lockedBuffer
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Run(t.Context(), session.Command{Shell: command, Stdout: &out, Stderr: &errs, Stdin: silence(t)})
+		}()
+		p := sit(t, c, session.Command{})
+		p.sees("$")
+		out.await(t, "started")
+		w.stop()
+		for _, err := range []error{<-ended, <-p.ended} {
+			var none *session.NoStatusError
+			if !errors.As(err, &none) || none.Fate != session.Stopped {
+				t.Errorf("%s: ended with %v", command, err)
+			}
+		}
+		if !strings.Contains(errs.String(), "shutting down") {
+			t.Errorf("nobody told the command's user: %q", errs.String())
+		}
+	}
+}
+
 func TestLeaseAndForwarding(t *testing.T) {
 	w := serve(t, nil)
 	c, _ := w.connect(owner)
