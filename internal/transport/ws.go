@@ -25,6 +25,7 @@ type wsWire struct {
 	conn    *coalescer // the network connection
 	cut     func()     // closes it, once, without waiting
 	heard   func()
+	inside  bool            // read is within a message
 	buf     *[maxFrame]byte // of the frame last read
 	writing atomic.Bool     // a write is under way
 }
@@ -46,8 +47,13 @@ func (w *wsWire) attach(ws *websocket.Conn, conn *coalescer) {
 	ws.SetReadLimit(maxFrame + 1)
 }
 
-// came is called by the connection, from read.
-func (w *wsWire) came() { w.heard() }
+// came is called by the connection, from read, for all bytes that come. Those
+// between messages may be a proxy's pings, which say nothing about the peer.
+func (w *wsWire) came() {
+	if w.inside {
+		w.heard()
+	}
+}
 
 // answerPing decides on WebSocket pings, which only a proxy would send. While
 // our writer is blocked the answer would have to wait behind it, and the
@@ -74,6 +80,9 @@ func (w *wsWire) read() ([]byte, error) {
 	if kind != websocket.MessageBinary {
 		return nil, &protocolError{"text message where frames are binary"}
 	}
+	w.inside = true
+	defer func() { w.inside = false }()
+	w.heard()
 	w.buf = frames.Get().(*[maxFrame]byte)
 	for n := 0; ; {
 		if n == len(w.buf) { // there may be nothing more but the end
