@@ -19,8 +19,8 @@ func FuzzFrame(f *testing.F) {
 		f.Add(appendHeader(nil, kind, 1<<40, 1<<63))
 		f.Add(append(appendHeader(nil, kind, 0, 0), 1))
 	}
-	f.Add(appendGoAway(nil, goAwayShutdown, 10_000))
-	f.Add(appendReset(nil, resetProtocol, "text\x00\xff"))
+	f.Add(newGoAway(goAwayShutdown, 10_000))
+	f.Add(newReset(resetProtocol, "text\x00\xff"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		fr, err := parseFrame(msg)
 		if err != nil {
@@ -34,9 +34,9 @@ func FuzzFrame(f *testing.F) {
 		case fr.kind >= frameOptional:
 			return
 		case fr.kind == frameGoAway:
-			again = appendGoAway(nil, fr.code, fr.millis)
+			again = newGoAway(fr.code, fr.millis)
 		case fr.kind == frameReset:
-			again = appendReset(nil, fr.code, string(fr.payload))
+			again = newReset(fr.code, string(fr.payload))
 		default:
 			again = append(appendHeader(nil, fr.kind, fr.ack, fr.pos), fr.payload...)
 			if fr.kind == frameFin {
@@ -52,16 +52,16 @@ func FuzzFrame(f *testing.F) {
 func FuzzAttach(f *testing.F) {
 	a := attach{id: streamID{1, 2, 3}, epoch: 7, received: 1 << 40, consumed: 1 << 39, window: maxWindow}
 	a.prove(streamKey{9})
-	f.Add(a.append(nil))
-	f.Add(a.append(nil)[:20])
-	f.Add((&attach{}).append(nil))
+	f.Add(a.bytes())
+	f.Add(a.bytes()[:20])
+	f.Add((&attach{}).bytes())
 	f.Add([]byte{frameAttach, protocolVersion + 1, 0})
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		a, err := parseAttach(msg)
 		if err != nil {
 			return
 		}
-		if again := a.append(nil); !bytes.Equal(again, msg) {
+		if again := a.bytes(); !bytes.Equal(again, msg) {
 			t.Errorf("%x parsed is %+v, which is %x", msg, a, again)
 		}
 		if a.proven(streamKey{1}) && a.proven(streamKey{2}) {
@@ -72,12 +72,12 @@ func FuzzAttach(f *testing.F) {
 
 func FuzzAttached(f *testing.F) {
 	a := attached{epoch: 7, received: 1, consumed: 1, window: minWindow, rollover: time.Hour, timeout: time.Hour, keep: 24 * time.Hour}
-	f.Add(a.append(nil))
+	f.Add(a.bytes())
 	a.created, a.id, a.key = true, streamID{1}, streamKey{2}
-	f.Add(a.append(nil))
-	f.Add(a.append(nil)[:attachedSize+5])
+	f.Add(a.bytes())
+	f.Add(a.bytes()[:attachedSize+5])
 	for status := range attachRefused + 2 {
-		f.Add((&attached{status: status}).append(nil))
+		f.Add((&attached{status: status}).bytes())
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		a, err := parseAttached(msg)
@@ -87,7 +87,7 @@ func FuzzAttached(f *testing.F) {
 		if a.status != attachOK && a.status.err() == nil {
 			t.Errorf("status %d is no error", a.status)
 		}
-		if again := a.append(nil); !bytes.Equal(again, msg) {
+		if again := a.bytes(); !bytes.Equal(again, msg) {
 			t.Errorf("%x parsed is %+v, which is %x", msg, a, again)
 		}
 	})
@@ -200,7 +200,7 @@ func FuzzLink(f *testing.F) {
 	f.Add(records(string(append(appendHeader(nil, frameData, 0, 0), "abc"...)), string(appendHeader(nil, framePing, 0, 9))))
 	f.Add(records(string(appendHeader(nil, frameAck, 1<<60, 0))))
 	f.Add(records(string(append(appendHeader(nil, frameFin, 0, 0), finHangup))))
-	f.Add(records(string(appendGoAway(nil, goAwayMove, 1)), string(appendReset(nil, resetDone, "")), "\xff"))
+	f.Add(records(string(newGoAway(goAwayMove, 1)), string(newReset(resetDone, "")), "\xff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newStream(addr("a"), addr("b"))
 		w := &fedWire{rest: b}

@@ -300,16 +300,18 @@ func soakBare(t *testing.T, seed uint64, tally *soakTally) {
 				cuts.Add(1)
 				return nil, Peer{}, syscall.ECONNRESET
 			}
-			deaf, quiet := dials.IntN(2) == 0, dials.IntN(10) == 0
+			deaf, quiet, lossy := dials.IntN(2) == 0, dials.IntN(10) == 0, dials.IntN(3) > 0
 			which := a
 			if deaf {
 				which = b
 			}
 			which.after, which.snap = frames, func() {
 				cuts.Add(1)
+				if quiet || lossy {
+					a.swallow(quiet)
+					b.swallow(quiet)
+				}
 				if quiet {
-					a.swallow()
-					b.swallow()
 					return
 				}
 				a.close()
@@ -371,7 +373,7 @@ func (w *frameWire) read() ([]byte, error) {
 	for len(q.frames) == 0 && !q.closed {
 		q.changed.Wait()
 	}
-	if q.closed {
+	if len(q.frames) == 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
 	w.last = q.frames[0]
@@ -415,17 +417,21 @@ func (q *frameQueue) put(f []byte) bool {
 	return true
 }
 
-func (w *frameWire) swallow() {
+// swallow loses what is under way, and perhaps all that comes.
+func (w *frameWire) swallow(all bool) {
 	w.out.mu.Lock()
 	defer w.out.mu.Unlock()
-	w.out.hole, w.out.frames = true, nil
+	w.out.hole, w.out.frames = all, nil
 	w.out.changed.Broadcast()
 }
 
-// close is heard by the other end too, unless nothing is.
+// close is heard by the other end too, after what was written, unless nothing is.
 func (w *frameWire) close() error {
 	for _, q := range []*frameQueue{w.in, w.out} {
 		q.mu.Lock()
+		if q == w.in {
+			q.frames = nil
+		}
 		if !q.hole || q == w.in {
 			q.closed = true
 		}
