@@ -100,11 +100,15 @@ func TestCalmness(t *testing.T) {
 		allocated uint64
 		want      bool
 	}{
-		{1 * mib, false}, {0, false}, // little: not worth it
-		{100 * mib, false}, {80 * mib, false}, // it goes on
-		{0, true}, {0, true}, {1000, false}, {0, true}, {0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {0, true}, {0, false},
-		{0, false}, {0, false}, // done
-		{100 * mib, false}, {0, true}, {100 * mib, false}, {0, true}, {0, true}, // anew
+		// Little: not worth it.
+		{1 * mib, false}, {0, false},
+		// A transfer goes on.
+		{100 * mib, false}, {80 * mib, false},
+		// It is over.
+		{0, true}, {0, true}, {1000, false}, {0, true}, {0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {0, true},
+		{0, false}, {0, false}, {0, false},
+		// Others.
+		{100 * mib, false}, {0, true}, {100 * mib, false}, {0, true}, {0, true},
 	} {
 		now += tt.allocated
 		if got := c.next(now); got != tt.want {

@@ -352,10 +352,10 @@ const maxRenewal = 30 * 24 * time.Hour
 // renew makes the lease end later. An earlier end is no change, and no reason
 // to refuse: two clients may renew at the same time.
 func (s *server) renew(expires uint64, now time.Time) bool {
-	if expires > uint64(now.Add(maxRenewal).Unix()) { //nolint:gosec // after 1970
+	if expires > uint64(now.Add(maxRenewal).Unix()) {
 		return false
 	}
-	end := time.Unix(int64(expires), 0) //nolint:gosec // bounded above
+	end := time.Unix(int64(expires), 0) // which is no overflow
 	s.mu.Lock()
 	changed := !s.lease.IsZero() && end.After(s.lease)
 	if changed {

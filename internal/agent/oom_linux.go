@@ -15,7 +15,7 @@ const victimScore = "500"
 // first choice. Anybody may raise the score of his own processes; where it is
 // not possible all the same, the choice is the kernel's.
 func offerVictim(pid int) {
-	os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(victimScore), 0) //nolint:errcheck,gosec // see above
+	os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(victimScore), 0) //nolint:errcheck // see above
 }
 
 // oomKills is how many processes the kernel has killed so far because this
