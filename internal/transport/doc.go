@@ -34,8 +34,7 @@
 // holds (flow.go), so that a keystroke does not wait behind a transfer.
 //
 // FIN ends one direction, in order, and is acknowledged like a byte. RESET ends
-// the stream at once. GOAWAY tells the client to use another wire, or that the
-// instance stops.
+// the stream at once. GOAWAY tells the client that the instance stops.
 //
 // # Liveness
 //

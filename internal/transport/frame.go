@@ -59,9 +59,8 @@ const (
 	resetExpired    byte = 5 // without a wire for too long
 )
 
-// Reasons of GOAWAY.
+// Reasons of GOAWAY. Others are for later versions to add and are ignored.
 const (
-	goAwayMove     byte = 0 // attach another wire
 	goAwayShutdown byte = 1 // the instance stops, and streams with it
 )
 

@@ -200,7 +200,7 @@ func FuzzLink(f *testing.F) {
 	f.Add(records(string(append(appendHeader(nil, frameData, 0, 0), "abc"...)), string(appendHeader(nil, framePing, 0, 9))))
 	f.Add(records(string(appendHeader(nil, frameAck, 1<<60, 0))))
 	f.Add(records(string(append(appendHeader(nil, frameFin, 0, 0), finHangup))))
-	f.Add(records(string(newGoAway(goAwayMove, 1)), string(newReset(resetDone, "")), "\xff"))
+	f.Add(records(string(newGoAway(goAwayShutdown, 1)), string(newReset(resetDone, "")), "\xff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newStream(addr("a"), addr("b"))
 		w := &fedWire{rest: b}

@@ -71,18 +71,21 @@ func (k *keeper) networkChanged() {
 
 // begin opens the stream and starts to keep it.
 func (k *keeper) begin(ctx context.Context) error {
+	began := time.Now()
 	l, answer, err := k.first(ctx)
 	if err != nil {
 		return err
 	}
-	k.start(l, answer)
+	k.start(l, answer, began)
 	k.watch.see(State{Phase: Connected, Since: time.Now(), Wire: k.wire})
 	go k.run()
 	return nil
 }
 
-// start lets a link run, and sees to its end in time.
-func (k *keeper) start(l *link, answer attached) {
+// start lets a link run, and sees to its end in time. The platform's clock runs
+// from the request, whose beginning the agent does not see when it had to be
+// started for it: so it runs from began, when we began to dial.
+func (k *keeper) start(l *link, answer attached, began time.Time) {
 	k.wire = l.w.name()
 	k.refusals = refusals{}
 	k.lives.begin(l)
@@ -90,7 +93,11 @@ func (k *keeper) start(l *link, answer attached) {
 		k.rollover = time.NewTimer(time.Hour)
 	}
 	k.rollover.Stop()
-	if wait := k.lives.move(answer.rollover); wait > 0 {
+	left := answer.rollover
+	if answer.timeout > 0 {
+		left = max(min(left, answer.timeout-time.Since(began)), time.Second)
+	}
+	if wait := k.lives.move(left); wait > 0 {
 		k.rollover.Reset(wait)
 	}
 	k.log.Debug("attached a wire", "wire", k.wire, "epoch", answer.epoch)
@@ -118,11 +125,11 @@ func (k *keeper) run() {
 			k.watch.see(State{Phase: Closed, Since: time.Now(), Wire: k.wire, Err: err})
 			return
 		}
-		switch phase, leaving := k.look(); {
+		switch phase := k.look(); {
 		case phase == Closed:
 		case phase != Connected:
 			k.restore(ctx)
-		case due || leaving:
+		case due:
 			k.move(ctx)
 		}
 	}
@@ -134,9 +141,9 @@ func (k *keeper) watchRoutes(ctx context.Context) {
 	}
 }
 
-// look finds out how the stream is, and reports it. leaving says that the agent
-// wants us to use another wire.
-func (k *keeper) look() (phase Phase, leaving bool) {
+// look finds out how the stream is, and reports it.
+func (k *keeper) look() Phase {
+	phase := Connected
 	s := k.s
 	s.mu.Lock()
 	l := s.link
@@ -148,8 +155,6 @@ func (k *keeper) look() (phase Phase, leaving bool) {
 		phase = Lost
 	case l.life.suspect:
 		phase, since = Suspect, l.lastHeard()
-	default:
-		leaving = l.goAway != nil && l.goAway.code == goAwayMove
 	}
 	if l == nil && k.lives.link != nil {
 		since = k.lives.link.lastHeard()
@@ -169,7 +174,7 @@ func (k *keeper) look() (phase Phase, leaving bool) {
 		k.watch.see(State{Phase: Connected, Since: time.Now(), Wire: k.wire})
 	case Closed:
 	}
-	return phase, leaving
+	return phase
 }
 
 // restore tries for another wire until there is one, the first one comes back
@@ -177,7 +182,7 @@ func (k *keeper) look() (phase Phase, leaving bool) {
 func (k *keeper) restore(ctx context.Context) {
 	k.lost = k.now()
 	for attempt := 0; ; {
-		phase, _ := k.look()
+		phase := k.look()
 		switch {
 		case phase == Connected || phase == Closed:
 			return
@@ -257,7 +262,7 @@ func (k *keeper) pause(phase Phase, wait time.Duration) bool {
 			if k.rushed.Swap(false) {
 				return true
 			}
-			if now, _ := k.look(); now != phase {
+			if k.look() != phase {
 				return false
 			}
 		}
@@ -267,6 +272,7 @@ func (k *keeper) pause(phase Phase, wait time.Duration) bool {
 // attempt opens a wire and resumes on it, unless the old one has come back to
 // life meanwhile.
 func (k *keeper) attempt(ctx context.Context, pace time.Duration) error {
+	began := time.Now()
 	w, peer, err := k.race(ctx, pace)
 	switch {
 	case errors.Is(err, errRecovered):
@@ -276,7 +282,7 @@ func (k *keeper) attempt(ctx context.Context, pace time.Duration) error {
 	case k.recovered():
 		return w.close()
 	}
-	return k.resume(ctx, w, peer)
+	return k.resume(ctx, w, peer, began)
 }
 
 // recovered says whether the stream has a wire that answers.
@@ -291,14 +297,10 @@ func (k *keeper) recovered() bool {
 func (k *keeper) move(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
 	defer cancel()
-	k.s.mu.Lock()
-	if l := k.s.link; l != nil {
-		l.goAway = nil
-	}
-	k.s.mu.Unlock()
+	began := time.Now()
 	w, peer, err := k.wires.open(ctx)
 	if err == nil {
-		err = k.resume(ctx, w, peer)
+		err = k.resume(ctx, w, peer, began)
 	}
 	if err == nil {
 		return

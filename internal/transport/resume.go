@@ -114,7 +114,7 @@ func exchange(ctx context.Context, w wire, a attach) (attached, error) {
 // resume takes the stream from its old wire, if there is one, to a new one,
 // which it owns. Whatever still arrives on the old one from here on comes again
 // on the new one.
-func (k *keeper) resume(ctx context.Context, w wire, peer Peer) error {
+func (k *keeper) resume(ctx context.Context, w wire, peer Peer, began time.Time) error {
 	if err := k.same(peer); err != nil {
 		return errors.Join(err, w.close())
 	}
@@ -151,7 +151,7 @@ func (k *keeper) resume(ctx context.Context, w wire, peer Peer) error {
 	s.told = a.consumed
 	l := k.adopt(w)
 	s.resume(answer.received, answer.consumed, answer.window)
-	k.start(l, answer)
+	k.start(l, answer, began)
 	return nil
 }
 
@@ -199,8 +199,8 @@ func (k *keeper) race(ctx context.Context, pace time.Duration) (wire, Peer, erro
 		case <-next.C:
 			start()
 		case <-k.woken:
-			switch phase, _ := k.look(); {
-			case phase == Connected:
+			switch {
+			case k.look() == Connected:
 				return nil, Peer{}, errRecovered
 			case k.rushed.Swap(false) && running < maxDials: // on another network, perhaps
 				start()

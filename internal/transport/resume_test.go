@@ -362,7 +362,7 @@ func TestSuperseded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := thief.resume(t.Context(), w, peer); err != nil {
+		if err := thief.resume(t.Context(), w, peer, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		var final *FinalError
