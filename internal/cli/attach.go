@@ -79,9 +79,6 @@ func oneService(cmd *cobra.Command, args []string) (string, error) {
 }
 
 func (a *app) runAttach(ctx context.Context, o *attachOptions) error {
-	if a.terminal == nil && !o.connect.tty {
-		return usagef("only a terminal can be attached to a session, and this is none")
-	}
 	c, err := a.cloud(ctx)
 	if err != nil {
 		return err
@@ -94,6 +91,9 @@ func (a *app) runAttach(ctx context.Context, o *attachOptions) error {
 	found, err := a.find(ctx, &connection{app: a, cloud: c, options: &o.connect, key: key}, o)
 	if err != nil {
 		return err
+	}
+	if a.terminal == nil {
+		return usagef("%s needs a terminal to be attached to, and this is none", found.title())
 	}
 	return a.attach(ctx, c, o, found)
 }
@@ -180,7 +180,7 @@ func (a *app) find(ctx context.Context, s *connection, o *attachOptions) (place,
 	if o.twin != "" && o.session != 0 && len(twins) == 1 { // all is said: the agent knows the rest
 		return place{twin: twins[0], info: session.Info{ID: o.session}}, nil
 	}
-	places := a.sessionsIn(ctx, s, twins)
+	places := a.tell(a.sessionsIn(ctx, s, twins))
 	if o.session != 0 {
 		places = slices.DeleteFunc(places, func(p place) bool { return p.info.ID != o.session })
 	} else if detached := detachedOf(places); len(detached) > 0 {
@@ -241,7 +241,11 @@ func (a *app) offer(ctx context.Context, s *connection) (found place, yes bool, 
 		return place{}, false, nil
 	}
 	a.noteStopped(o.service)
-	detached := detachedOf(a.sessionsIn(ctx, s, a.ownTwins(ctx, s.cloud, o.service)))
+	places, failed := a.sessionsIn(ctx, s, a.ownTwins(ctx, s.cloud, o.service))
+	if failed != nil {
+		a.log.Info("looking for detached sessions", "error", failed)
+	}
+	detached := detachedOf(places)
 	if len(detached) != 1 {
 		return place{}, false, nil
 	}

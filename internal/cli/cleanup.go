@@ -15,8 +15,9 @@ import (
 
 const cleanupLong = `Deletes the twins that were left behind: yours, or with --all-owners everybody's.
 
-A twin whose lease has not expired may still be in use; cleanup asks before it
-deletes such twins, unless --yes is given. Nothing but twins is ever deleted.`
+A twin whose lease has not expired may still be in use, or a detached session may
+wait in it; cleanup names the sessions and asks before it deletes such twins,
+unless --yes is given. Nothing but twins is ever deleted.`
 
 type cleanupOptions struct {
 	allOwners bool
@@ -58,7 +59,7 @@ func (a *app) runCleanup(ctx context.Context, o *cleanupOptions) error {
 	})
 	if !o.dryRun {
 		o.yes = o.yes || a.global.quiet || c.config.DisablePrompts
-		if err := a.confirmCleanup(ctx, o, twins, now); err != nil {
+		if err := a.confirmCleanup(ctx, c, o, twins, now); err != nil {
 			return err
 		}
 	}
@@ -73,16 +74,17 @@ func (a *app) runCleanup(ctx context.Context, o *cleanupOptions) error {
 }
 
 // confirmCleanup asks before what may still be in use is deleted.
-func (a *app) confirmCleanup(ctx context.Context, o *cleanupOptions, twins []provision.Twin, now time.Time) error {
+func (a *app) confirmCleanup(ctx context.Context, c *cloud, o *cleanupOptions, twins []provision.Twin, now time.Time) error {
 	live := slices.DeleteFunc(slices.Clone(twins), func(t provision.Twin) bool { return t.Expired(now) })
 	if len(live) == 0 || o.yes {
 		return nil
 	}
+	names := twinNames(live, a.inUse(ctx, c, live))
 	if !a.ui.Interactive() {
-		return withHints(fmt.Errorf("%d twin(s) may still be in use (%s), and there is no terminal to ask on", len(live), twinNames(live)),
+		return withHints(fmt.Errorf("%d twin(s) may still be in use (%s), and there is no terminal to ask on", len(live), names),
 			"cloudssh cleanup --yes", "cloudssh cleanup --expired")
 	}
-	ok, err := a.ui.Confirm(ctx, fmt.Sprintf("%d twin(s) may still be in use (%s). Delete?", len(live), twinNames(live)))
+	ok, err := a.ui.Confirm(ctx, fmt.Sprintf("%d twin(s) may still be in use (%s). Delete?", len(live), names))
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,29 @@ func (a *app) confirmCleanup(ctx context.Context, o *cleanupOptions, twins []pro
 	return nil
 }
 
-func twinNames(twins []provision.Twin) string {
+// inUse says, for each of our twins, what its agent says of the terminal
+// sessions in it. No answer is no reason not to ask the person.
+func (a *app) inUse(ctx context.Context, c *cloud, twins []provision.Twin) map[string]string {
+	key, err := a.key()
+	if err != nil {
+		a.log.Info("asking the twins", "error", err)
+		return nil
+	}
+	own := slices.DeleteFunc(slices.Clone(twins), func(t provision.Twin) bool { return !t.Mine })
+	places, _ := a.sessionsIn(ctx, &connection{app: a, cloud: c, options: &connectOptions{}, key: key}, own)
+	use := map[string]string{}
+	for _, p := range places {
+		text := fmt.Sprintf("session %d, %s", p.info.ID, p.state(time.Now()))
+		if before := use[p.twin.Name]; before != "" {
+			text = before + "; " + text
+		}
+		use[p.twin.Name] = text
+	}
+	return use
+}
+
+// twinNames names twins, with what is known of their use.
+func twinNames(twins []provision.Twin, use map[string]string) string {
 	text := ""
 	for i, t := range twins {
 		if i == 5 {
@@ -102,6 +126,9 @@ func twinNames(twins []provision.Twin) string {
 			text += ", "
 		}
 		text += t.Name
+		if u := use[t.Name]; u != "" {
+			text += " (" + u + ")"
+		}
 	}
 	return text
 }

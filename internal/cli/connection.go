@@ -174,8 +174,8 @@ func (s *connection) handOver(twin *provision.Twin, d *session.DetachedError) {
 	if !d.Until.IsZero() && d.Until.Before(until) {
 		until = d.Until
 	}
-	s.ui.Notef("session %d goes on in %s until %s; %s. Come back with: cloudssh attach %s",
-		d.Session, twin.Name, clock(until), s.holder(twin), twin.Source)
+	s.ui.Notef("session %d goes on in %s until %s; %s", d.Session, twin.Name, clock(until), s.holder(twin))
+	s.ui.Notef("come back with: cloudssh attach %s", twin.Source)
 }
 
 // holder says what keeps the platform from stopping an instance that nobody
@@ -186,7 +186,7 @@ func (s *connection) holder(twin *provision.Twin) string {
 	case twin.Shape.MinInstances > 0:
 		return fmt.Sprintf("--min-instances 1 holds it (%s an hour)", dollars(provision.Rate(twin.Region, twin.Shape)))
 	case s.guard.lives():
-		return "this machine holds it while it is awake"
+		return "this machine holds it while awake"
 	}
-	return "nothing holds it: the platform may stop it when it is idle"
+	return "nothing holds it: the platform may stop it when idle"
 }

@@ -87,6 +87,9 @@ func (w *world) noGuards(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if t.Failed() { // it may well hold what the test did not end
+			_ = p.Kill()
+		}
 		gone(t, p, 20*time.Second)
 	}
 }

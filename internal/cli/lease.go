@@ -132,7 +132,7 @@ func (s *connection) noteCost() {
 		return
 	}
 	now := time.Now()
-	s.ui.Notef("%s lived %s: %s", s.lease.twin.Name, short(now.Sub(s.lease.twin.Created)), cost(s.lease.twin, now))
+	s.ui.Settle(fmt.Sprintf("%s lived %s: %s", s.lease.twin.Name, short(now.Sub(s.lease.twin.Created)), cost(s.lease.twin, now)))
 }
 
 // lived is how long a twin has run: its instance ends with its lease.

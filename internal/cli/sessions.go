@@ -60,7 +60,7 @@ func (a *app) runSessions(ctx context.Context, service string) error {
 		return !t.Mine || t.Expired(time.Now()) || (service != "" && t.Source != service)
 	})
 	a.noteStopped(service)
-	places := a.sessionsIn(ctx, &connection{app: a, cloud: c, options: &connectOptions{}, key: key}, twins)
+	places := a.tell(a.sessionsIn(ctx, &connection{app: a, cloud: c, options: &connectOptions{}, key: key}, twins))
 	if a.json() {
 		return ui.WriteJSON(output{a.out}, sessionReports(places))
 	}
@@ -71,30 +71,35 @@ func (a *app) runSessions(ctx context.Context, service string) error {
 	return a.printSessions(places)
 }
 
+// tell passes sessions on and warns of the twins that could not be asked.
+func (a *app) tell(places []place, failed error) []place {
+	if failed != nil {
+		a.ui.Warnf("the list is incomplete: %v", failed)
+	}
+	return places
+}
+
 // sessionsIn asks the agents of all these twins at once. One that does not
-// answer in time is named, and does not hide the others.
-func (a *app) sessionsIn(ctx context.Context, s *connection, twins []provision.Twin) []place {
+// answer in time is named in the error, and does not hide the others.
+func (a *app) sessionsIn(ctx context.Context, s *connection, twins []provision.Twin) (places []place, failed error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, errors.New("no answer in time"))
 	defer cancel()
-	answers := make([][]session.Info, len(twins))
+	answers, errs := make([][]session.Info, len(twins)), make([]error, len(twins))
 	var asking sync.WaitGroup
 	for i, t := range twins {
 		asking.Go(func() {
-			infos, err := s.look(ctx, t)
-			if err != nil {
-				a.ui.Warnf("%s does not say what sessions are in it: %v", t.Name, err)
+			if answers[i], errs[i] = s.look(ctx, t); errs[i] != nil {
+				errs[i] = fmt.Errorf("asking %s: %w", t.Name, errs[i])
 			}
-			answers[i] = infos
 		})
 	}
 	asking.Wait()
-	var places []place
 	for i, infos := range answers {
 		for _, info := range infos {
 			places = append(places, place{twin: twins[i], info: info})
 		}
 	}
-	return places
+	return places, errors.Join(errs...)
 }
 
 // look asks one agent. It comes as one that only holds the instance, so that a

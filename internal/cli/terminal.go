@@ -67,7 +67,9 @@ func (s *connection) runInTerminal(ctx context.Context, l *link, twin *provision
 // say writes lines of ours between the remote program's.
 func (w *window) say(format string, args ...any) {
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\r\n")
-	_, _ = io.WriteString(w.screen, text+"\r\n") // a note to the user; its loss is no error
+	if err := w.screen.Print(text + "\r\n"); err != nil {
+		w.log.Info("writing to the terminal", "error", err)
+	}
 }
 
 // lost shows how long the connection has been gone.
