@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"strconv"
 	"sync"
@@ -138,9 +137,6 @@ func (e Endpoint) plainClient() *http.Client {
 		transport.MaxIdleConnsPerHost = maxPosts + maxPolls
 		transport.DisableCompression = true // SSH's bytes do not compress
 		client.Transport = transport
-	}
-	if client.Jar == nil { // Cloud Run's cookie of session affinity
-		client.Jar, _ = cookiejar.New(nil) // has no error
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Timeout = 0

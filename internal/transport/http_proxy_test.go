@@ -431,3 +431,33 @@ func serveSocks(conn net.Conn, target string) error {
 	io.Copy(conn, to)
 	return nil
 }
+
+// Every request of a stream carries the cookie that leads to its instance.
+func TestAffinityCookie(t *testing.T) {
+	for _, kind := range []Wire{WireWebSocket, WireHTTP} {
+		t.Run(kind.String(), func(t *testing.T) {
+			l := NewListener(testConfig())
+			var without atomic.Int32
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if _, err := r.Cookie("GAESA"); err != nil {
+					without.Add(1)
+					http.SetCookie(w, &http.Cookie{Name: "GAESA", Value: "x", HttpOnly: true})
+				}
+				l.ServeHTTP(w, r)
+			}))
+			defer srv.Close()
+			defer l.Close()
+			client, server := pair(t, l, Endpoint{URL: srv.URL, Version: testVersion, Wire: kind})
+			for range 3 {
+				client.mu.Lock()
+				w := client.link.w
+				client.mu.Unlock()
+				w.close()
+				echoes(t, client, server, kind)
+			}
+			if n := without.Load(); n != 1 {
+				t.Errorf("%d requests without the cookie, want the first", n)
+			}
+		})
+	}
+}

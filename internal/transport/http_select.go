@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"sync"
 	"syscall"
 	"time"
@@ -44,7 +45,21 @@ type selector struct {
 	cuts    int       // upgrades cut in a row
 }
 
-func newSelector(e Endpoint) *selector { return &selector{e: e} }
+func newSelector(e Endpoint) *selector {
+	client := &http.Client{}
+	if e.Client != nil {
+		*client = *e.Client
+	} else {
+		client.Transport = newTransport()
+	}
+	if client.Jar == nil {
+		// Cloud Run's session affinity, without which a wire may lead to
+		// another instance than the stream's.
+		client.Jar, _ = cookiejar.New(nil) // has no error
+	}
+	e.Client = client
+	return &selector{e: e}
+}
 
 // An opened wire, or why there is none.
 type opened struct {
