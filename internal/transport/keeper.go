@@ -78,7 +78,7 @@ func (k *keeper) begin(ctx context.Context) error {
 	}
 	k.start(l, answer, began)
 	k.watch.see(State{Phase: Connected, Since: time.Now(), Wire: k.wire})
-	go k.run()
+	go k.run(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -105,8 +105,8 @@ func (k *keeper) start(l *link, answer attached, began time.Time) {
 }
 
 // run keeps the stream until it is over.
-func (k *keeper) run() {
-	ctx, cancel := context.WithCancel(context.Background())
+func (k *keeper) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if k.e.Client == nil { // else who knows what network it uses
 		go k.watchRoutes(ctx)
