@@ -111,7 +111,7 @@ func TestSlowViewer(t *testing.T) {
 	a := startKnown(t, Settings{})
 	client, _ := a.mustDial(t, "alice@x", nil)
 	owner := sit(t, client, 80, 24)
-	owner.exec("read x; seq 1 400000; echo the end; read x")
+	owner.exec("read x; head -c 2800000 /dev/zero | tr '\\0' x; echo the end; read x")
 	owner.told.wait(t, "session@cloudssh")
 	viewing, _ := a.mustDial(t, "alice@x", nil)
 	slow, requests, err := viewing.OpenChannel("session", nil)

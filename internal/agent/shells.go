@@ -128,8 +128,9 @@ func (r *shellRegistry) trim() {
 			ended = append(ended, s)
 		}
 	}
-	for i := 0; i < len(ended)-maxEnded; i++ {
-		r.remove(ended[i])
+	for len(ended) > maxEnded {
+		r.remove(ended[0])
+		ended = ended[1:]
 	}
 }
 
@@ -281,7 +282,7 @@ type detachedMessage struct {
 func (s *shellSession) detachedMessage(reason string) detachedMessage {
 	m := detachedMessage{Session: s.id, Reason: reason}
 	if end := s.registry.expires(); !end.IsZero() {
-		m.Until = uint64(end.Unix()) //nolint:gosec // after 1970
+		m.Until = uint64(end.Unix())
 	}
 	return m
 }

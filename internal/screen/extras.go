@@ -40,7 +40,7 @@ func (e *extras) add(x extra) uint16 {
 		e.index = make(map[extra]uint16)
 		e.list = append(e.list, extra{})
 	}
-	i := uint16(len(e.list)) //nolint:gosec // at most maxExtras
+	i := uint16(len(e.list)) // at most maxExtras
 	e.list = append(e.list, x)
 	e.index[x] = i
 	e.bytes += e.size(x)

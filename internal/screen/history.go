@@ -69,6 +69,6 @@ func (l *line) joins() bool { return l.blankFrom() > 0 && l.cells[0].bg == 0 }
 // bytes it takes.
 func (h *history) at(i int) (text []byte, flags, n int) {
 	size, head := binary.Uvarint(h.buf[i:])
-	n = head + int(size>>2) //nolint:gosec // our own
+	n = head + int(size>>2)
 	return h.buf[i+head : i+n], int(size & 3), n
 }

@@ -140,7 +140,7 @@ func (s *Screen) character(p []byte) (n int) {
 		if r >= 0x80 && r < 0xa0 { // C1, which is ESC and a letter
 			s.parser.state = escape
 			s.parser.begin()
-			s.step(byte(r - 0x40)) //nolint:gosec // less than 0x60
+			s.step(byte(r - 0x40))
 			return n
 		}
 		// Bytes that are no character are one U+FFFD, and what ended them is

@@ -260,12 +260,12 @@ func (s *Screen) carriageReturn() {
 func (s *Screen) tab(n int) {
 	// The pending wrap stays, as in xterm, if the cursor is at the end.
 	for ; n > 0 && s.x < s.lineEnd()-1; n-- {
-		for s.x++; s.x < s.lineEnd()-1 && !s.tabs[s.x]; s.x++ { //nolint:revive // the work is in the loop's head
+		for s.x++; s.x < s.lineEnd()-1 && !s.tabs[s.x]; s.x++ { // the work is in the loop's head
 		}
 	}
 	left := s.offset().left
 	for ; n < 0 && s.x > left; n++ {
-		for s.x--; s.x > left && !s.tabs[s.x]; s.x-- { //nolint:revive // as above
+		for s.x--; s.x > left && !s.tabs[s.x]; s.x-- { // as above
 		}
 		s.wrap = false
 	}

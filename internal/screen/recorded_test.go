@@ -123,11 +123,12 @@ func TestRecordedInTmux(t *testing.T) {
 type tmuxServer struct{ socket, dir string }
 
 func newTmux(t *testing.T, dir string) tmuxServer {
+	t.Helper()
 	s := tmuxServer{filepath.Join(dir, "socket"), dir}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
-		exec.CommandContext(ctx, "tmux", "-S", s.socket, "kill-server").Run() //nolint:errcheck // it may not run
+		exec.CommandContext(ctx, "tmux", "-S", s.socket, "kill-server").Run() // it may not run
 	})
 	return s
 }

@@ -54,8 +54,7 @@ type Screen struct {
 	reply       func([]byte)
 	clean       []byte
 	cleaning    bool
-	asked       bool   // the sequence just read asks for an answer
-	blanks      []cell // a line's worth of the blank cell last used
+	asked       bool // the sequence just read asks for an answer
 }
 
 // A cursor is what DECSC saves.

@@ -49,3 +49,21 @@ func BenchmarkRedraw(b *testing.B) {
 		s.Redraw(RedrawOptions{Scrollback: true})
 	}
 }
+
+// A session is to take 1.5 MiB at most, of an agent that has 500 of them.
+func TestFootprint(t *testing.T) {
+	for _, tt := range []struct{ cols, rows, most int }{{80, 24, 768 << 10}, {200, 60, 1 << 20}} {
+		s := New(tt.cols, tt.rows)
+		s.Write(coloured(20000))
+		s.Write([]byte("\x1b[?1049h"))
+		s.Write(coloured(100))
+		if n := footprint(s); n > tt.most {
+			t.Errorf("%d by %d: %d KiB", tt.cols, tt.rows, n>>10)
+		}
+		if s.history.lines < 1000 {
+			t.Errorf("%d lines of history", s.history.lines)
+		}
+		t.Logf("%d by %d: %d KiB, %d lines of history, a redraw of all takes %d KiB, of the screen %d",
+			tt.cols, tt.rows, footprint(s)>>10, s.history.lines, len(s.Redraw(RedrawOptions{Scrollback: true}))>>10, len(s.Redraw(RedrawOptions{}))>>10)
+	}
+}

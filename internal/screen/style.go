@@ -78,7 +78,7 @@ func (p *pen) set(n int) {
 	case n == 21:
 		p.attr = p.attr&^underlines | 2*underline
 	case n >= 22 && n <= 29 && n != 26:
-		p.attr &^= [...]attr{22 - 22: bold | faint, 1: italic, 2: underlines, 3: blink | rapid, 4: 0, 5: reverse, 6: conceal, 7: strike}[n-22]
+		p.attr &^= [...]attr{0: bold | faint, 1: italic, 2: underlines, 3: blink | rapid, 4: 0, 5: reverse, 6: conceal, 7: strike}[n-22]
 	case n >= 30 && n <= 37:
 		p.fg = basic | colour(n-30)
 	case n == 39:
