@@ -42,9 +42,14 @@ func (r *run) collect(reqs <-chan *ssh.Request) {
 	go ssh.DiscardRequests(reqs) // until the agent closes the channel too
 }
 
+// outputSize is what is read at once, in bytes; a channel's window is 2 MiB.
+const outputSize = 256 << 10
+
 // output copies one stream of output until it ends.
 func (r *run) output(w *gate, from io.Reader) {
-	if _, writeErr := transfer(w, from); writeErr != nil && !errors.Is(writeErr, errShut) {
+	// Each read gives the agent a part of the window back, in a packet of its
+	// own: a few large ones cost less than many small ones.
+	if _, writeErr := transfer(w, from, make([]byte, outputSize)); writeErr != nil && !errors.Is(writeErr, errShut) {
 		// Nobody reads on: tell the command as a pipe would.
 		r.fail(failure{fmt.Errorf("writing the command's output: %w", writeErr), ssh.SIGPIPE})
 	}

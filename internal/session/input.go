@@ -17,9 +17,11 @@ const leaveDelay = 100 * time.Millisecond
 // command's output goes on.
 func (r *run) input() {
 	if r.cmd.Stdin != nil {
-		copying := transfer
-		if r.cmd.Terminal != nil {
-			copying = r.keys
+		copying := r.keys
+		if r.cmd.Terminal == nil {
+			copying = func(to io.Writer, from io.Reader) (readErr, writeErr error) {
+				return transfer(to, from, make([]byte, 64<<10))
+			}
 		}
 		to := io.Writer(r.ch)
 		if a := r.cmd.Attach; a != nil && a.ReadOnly {

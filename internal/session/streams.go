@@ -8,8 +8,7 @@ import (
 )
 
 // transfer is io.Copy that tells reading and writing errors apart.
-func transfer(w io.Writer, from io.Reader) (readErr, writeErr error) {
-	buf := make([]byte, 64<<10)
+func transfer(w io.Writer, from io.Reader, buf []byte) (readErr, writeErr error) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
