@@ -59,6 +59,7 @@ func (r *running) terminal(t *testing.T, client *ssh.Client) {
 
 // Five hundred people on one agent, each with a connection and a terminal of his own.
 func TestFiveHundredSessions(t *testing.T) {
+	t.Parallel()
 	const sessions = 500
 	r := launch(t, build(t), agent.Settings{})
 	first := r.dial(t)
@@ -119,6 +120,7 @@ func TestCalmness(t *testing.T) {
 
 // What a transfer takes is given back when it is over, though the connection stays.
 func TestMemoryReturns(t *testing.T) {
+	t.Parallel()
 	r := launch(t, build(t), agent.Settings{})
 	client := r.dial(t)
 	r.terminal(t, client)
@@ -133,14 +135,14 @@ func TestMemoryReturns(t *testing.T) {
 			}
 			defer s.Close()
 			s.Stdout = io.Discard
-			if err := s.Run("head -c 50000000 /dev/zero"); err != nil {
+			if err := s.Run("head -c 25000000 /dev/zero"); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	transfers.Wait()
 	peak := r.status(t, client).Memory
-	timeout := time.After(40 * time.Second)
+	timeout := time.After(90 * time.Second)
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	for now := peak; ; now = r.status(t, client).Memory {

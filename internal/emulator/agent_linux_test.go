@@ -89,6 +89,7 @@ func agentSettings(t *testing.T, name string, expires time.Time) string {
 // At the end of its lease an agent deletes its twin if the service account may, and says so if it may not.
 func TestAgentDeletesItsTwin(t *testing.T) {
 	needRunc(t)
+	t.Parallel()
 	s := start(t, func(o *emulator.Options) { o.RuntimeKind, o.StateDir = runtime.Runc, t.TempDir() })
 	ref, err := s.Push(t.Context(), "demo/agent", agentImage(t))
 	if err != nil {
