@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -180,10 +181,10 @@ func (c *httpConn) receive(sequence uint64, r io.Reader, size int64) error {
 	piece := make([]byte, min(max(size, 512), 32<<10))
 	for {
 		n, err := r.Read(piece)
-		if !c.take(body, attempt, piece[:n], err == io.EOF) { //nolint:errorlint // Read's own, never wrapped
+		if !c.take(body, attempt, piece[:n], errors.Is(err, io.EOF)) {
 			return net.ErrClosed
 		}
-		if err == io.EOF { //nolint:errorlint // as above
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
