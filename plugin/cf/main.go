@@ -74,7 +74,7 @@ func (c *cloudssh) GetMetadata() plugin.PluginMetadata {
    cf cloudssh SERVICE
    cf cloudssh SERVICE --exec COMMAND
    cf cloudssh SERVICE -- PROGRAM [ARGUMENT...]
-   cf cloudssh list | cleanup | demo | emulator | version | help
+   cf cloudssh attach | sessions | list | cleanup | demo | emulator | version | help
 
    cf exits with 1 for whatever status the command had; use cloudssh itself where that matters.
    All commands and flags: cf cloudssh help`,
