@@ -81,6 +81,7 @@ type listed struct {
 // TestDetachAndAttach: ~d leaves a session, attach comes back to its screen,
 // and its end is the twin's.
 func TestDetachAndAttach(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello")
 	before := m.editing()
@@ -114,6 +115,7 @@ func TestDetachAndAttach(t *testing.T) {
 // TestPersist: with --persist a session outlives a client that is killed, and a
 // terminal that is closed; without it nothing does.
 func TestPersist(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello", "--persist")
 	before := m.editing()
@@ -163,6 +165,7 @@ func (w *world) detached(t *testing.T) {
 
 // TestPersistLeft: who leaves with ~. wants nothing kept.
 func TestPersistLeft(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello", "--persist")
 	m.shows("# ")
@@ -176,6 +179,7 @@ func TestPersistLeft(t *testing.T) {
 // TestPersistEnds: a kept session that nobody comes back to ends with its
 // grace, and its twin with it.
 func TestPersistEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello", "--persist", "--idle-timeout", "2s")
 	m.shows("# ")
@@ -187,6 +191,7 @@ func TestPersistEnds(t *testing.T) {
 
 // TestOffer: who opens a shell while a session waits is asked.
 func TestOffer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello")
 	m.shows("# ")
@@ -209,6 +214,7 @@ func TestOffer(t *testing.T) {
 
 // TestTakeOver: a session that another terminal has goes where it is wanted.
 func TestTakeOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello")
 	before := m.editing()
@@ -227,6 +233,7 @@ func TestTakeOver(t *testing.T) {
 // TestShare: a colleague joins with the command that was printed, as himself,
 // and may do what he was allowed to.
 func TestShare(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	bob := "bob@" + w.Project + ".iam.gserviceaccount.com"
 	w.Grant(bob, "roles/run.developer")
@@ -288,6 +295,7 @@ func (w *world) elsewhere(t *testing.T) []string {
 
 // TestAttachFromAnotherMachine: another key, the same account.
 func TestAttachFromAnotherMachine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello")
 	before := m.editing()
@@ -303,6 +311,7 @@ func TestAttachFromAnotherMachine(t *testing.T) {
 // TestDetachedGuardEnds: asked to end, a guard stops holding the twin and leaves
 // it to its limits.
 func TestDetachedGuardEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello", "--idle-timeout", "1s")
 	m.shows("# ")

@@ -109,6 +109,7 @@ func (w *world) within(t *testing.T, limit time.Duration, want ...string) {
 // TestKilledClient: kill -9, and the twin goes all the same; nothing of the
 // guard stays, its log included.
 func TestKilledClient(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
 	c.until("in the session")
@@ -135,6 +136,7 @@ func (w *world) demandNoLogs(t *testing.T) {
 
 // TestKilledWhileCreating: the guard knows of a twin before the platform does.
 func TestKilledWhileCreating(t *testing.T) {
+	t.Parallel()
 	h := &holds{}
 	w := newWorld(t, emulator.Options{Faults: h.faults()})
 	h.ready.Store(true)
@@ -147,6 +149,7 @@ func TestKilledWhileCreating(t *testing.T) {
 
 // TestKilledWithOthers: another session in the twin goes on, and takes it down.
 func TestKilledWithOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	a := w.start(t, "hello", "--exec", "echo session A >&2; cat")
 	a.until("session A")
@@ -165,6 +168,7 @@ func TestKilledWithOthers(t *testing.T) {
 // TestKilledGroup: the guard is not in the process group of its session, nor
 // does a closed terminal reach it.
 func TestKilledGroup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	m := w.terminal(t, "hello")
 	m.shows("# ")
@@ -180,6 +184,7 @@ func TestKilledGroup(t *testing.T) {
 // TestKilledWithItsGuard: as when the machine dies. The instance ends at its
 // idle limit, and cleanup finds the twin.
 func TestKilledWithItsGuard(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	c := w.start(t, "hello", "--idle-timeout", "1s", "--exec", "echo in the session >&2; cat")
 	c.until("in the session")
@@ -200,6 +205,7 @@ func TestKilledWithItsGuard(t *testing.T) {
 
 // TestNoGuard: a session does without one, and says so.
 func TestNoGuard(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	w.env = append(w.env, "XDG_STATE_HOME=/dev/null")
 	w.cloudssh(t, "hello", "--exec", "true").demand(t, 0) // without a place for its log

@@ -143,7 +143,7 @@ func (w *window) help() string {
 		fmt.Fprintf(&b, ", session %d", n)
 	}
 	now, ends := time.Now(), w.lease.ends()
-	fmt.Fprintf(&b, "; its lease ends in %s, at %s\n", short(ends.Sub(now)), clock(ends))
+	fmt.Fprintf(&b, "\nits lease ends in %s, at %s\n", short(ends.Sub(now)), clock(ends))
 	fmt.Fprintf(&b, "%s\n%s so far\n", w.carrier(), cost(*w.twin, now))
 	fmt.Fprintf(&b, "held by this connection; when it is gone: %s", w.holder(w.twin))
 	if n, mode := w.number.Load(), w.options.share.mode; n != 0 && mode != session.ShareOff {

@@ -1,0 +1,53 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cloudssh/cloudssh/internal/emulator"
+)
+
+// TestOutageOnTheScreen: the line that tells of an outage goes away again, and
+// the screen is as it would have been without. During the next one the person
+// leaves at once.
+func TestOutageOnTheScreen(t *testing.T) {
+	s := newStage()
+	w := newWorld(t, emulator.Options{Faults: s.faults()})
+	network := s.lay("hello", w.Addr)
+	m := w.terminal(t, "hello")
+	m.shows("# ")
+	// The agent does not know the lines above; the last row is not empty.
+	m.types(`PS1=; printf '\0337\033[24;1Hthe last row\0338'; echo do''ne` + "\r")
+	m.sees("the picture", func(s string) bool { return strings.Contains(s, "\nthe last row") && strings.Contains(s, "\ndone") })
+	before := m.contents()
+	heard := network.stop()
+	m.types("x")
+	<-heard
+	m.sees("the outage", func(s string) bool {
+		return strings.Contains(s, "no connection for") && !strings.Contains(s, "\nthe last row")
+	})
+	network.start()
+	m.shows("connected again after")
+	m.sees("the key, and no line of ours", func(s string) bool { return strings.Replace(s, "\nx", "\n ", 1) == before })
+	m.types("\x7f")
+	m.sees("the screen as it was", func(s string) bool { return s == before })
+
+	heard = network.stop()
+	m.types("x")
+	<-heard
+	m.shows("no connection for")
+	m.types("\x03")
+	m.shows("left hello-ssh")
+	network.start()
+	if code := m.wait(); code != 255 {
+		t.Errorf("exit code %d, want 255", code)
+	}
+	w.demandOnly(t, "hello")
+}
+
+// contents is what stands on the screen.
+func (m *terminal) contents() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.screen.String()
+}
