@@ -67,7 +67,7 @@ type pipeEnd struct {
 	in, out *pipeHalf
 }
 
-func (e *pipeEnd) Read(p []byte) (int, error)  { return e.in.read(p) }
+func (e *pipeEnd) Read(p []byte) (int, error) { return e.in.read(p) }
 
 func (e *pipeEnd) Write(p []byte) (int, error) { return e.out.write(p) }
 
@@ -77,7 +77,7 @@ func (e *pipeEnd) Close() error {
 	return nil
 }
 
-func (e *pipeEnd) LocalAddr() net.Addr  { return addr("memory") }
+func (e *pipeEnd) LocalAddr() net.Addr { return addr("memory") }
 
 func (e *pipeEnd) RemoteAddr() net.Addr { return addr("memory") }
 
