@@ -289,6 +289,7 @@ func joinArgs(t *testing.T, screen string) []string {
 
 // elsewhere is the environment of another machine: another home.
 func (w *world) elsewhere(t *testing.T) []string {
+	t.Helper()
 	home := t.TempDir()
 	return append(slices.Clone(w.env), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+home+"/cloudssh", "CLOUDSDK_CONFIG="+home+"/gcloud")
 }
