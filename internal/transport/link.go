@@ -12,6 +12,8 @@ const (
 	// own, ackDelay how long fewer wait for a frame that goes anyway.
 	ackEvery = 32 << 10
 	ackDelay = 200 * time.Millisecond
+	// lastWords is how long the reader goes on when writing has failed.
+	lastWords = 250 * time.Millisecond
 	// inlineLimit is how many bytes may be in flight for Write to send by
 	// itself: so few that the network takes them without waiting.
 	inlineLimit = 16 << 10
@@ -41,6 +43,7 @@ type link struct {
 	err      error     // and why; nil if another link took its place
 	farewell []byte    // the last frame, if any
 	writing  bool      // a goroutine is in wire.write
+	muted    bool      // which has failed
 
 	ack, ping, pong bool   // frames that are due
 	stamp           uint64 // for PONG
@@ -283,7 +286,7 @@ func (l *link) acked(ack uint64) {
 // network is the writer's.
 func (l *link) written(n int) {
 	s := l.s
-	if !l.writing && s.out.len() <= inlineLimit && s.sent+uint64(n) == s.out.end {
+	if !l.writing && !l.muted && s.out.len() <= inlineLimit && s.sent+uint64(n) == s.out.end {
 		l.write()
 		if l.due() {
 			l.work.Signal()

@@ -7,7 +7,7 @@ func (l *link) writeLoop() {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	for !l.over {
-		if l.writing || !l.due() {
+		if l.writing || l.muted || !l.due() {
 			l.work.Wait()
 			continue
 		}
@@ -20,9 +20,8 @@ func (l *link) writeLoop() {
 		return
 	}
 	l.s.mu.Unlock()
-	if l.w.write(l.farewell) == nil {
-		l.w.close() //nolint:errcheck // all is said
-	}
+	l.w.write(l.farewell) //nolint:errcheck // if it cannot be said,
+	l.w.close()           //nolint:errcheck // it is over all the same
 	l.s.mu.Lock()
 }
 
@@ -113,8 +112,22 @@ func (l *link) write() {
 	if l.over {
 		l.work.Broadcast() // the writer waits to say farewell
 	} else if err != nil {
-		l.fail(err)
+		l.mute(err)
 	}
+}
+
+// mute notes that nothing more can be written. A peer that is gone may have said
+// why, so the reader has a moment for what is there to read. The mutex is held.
+func (l *link) mute(err error) {
+	if l.muted {
+		return
+	}
+	l.muted = true
+	time.AfterFunc(lastWords, func() {
+		l.s.mu.Lock()
+		defer l.s.mu.Unlock()
+		l.fail(err)
+	})
 }
 
 // control appends the control frames that are due.
