@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cloudssh/cloudssh/bench/wan"
+	"github.com/cloudssh/cloudssh/internal/transport"
 )
 
 const (
@@ -116,7 +117,8 @@ func (l *lab) carried() wan.Stats {
 type loaded struct {
 	times   []time.Duration
 	medians []float64
-	rates   []float64 // MB/s of the four together
+	rates   []float64       // MB/s of the four together
+	counts  transport.Stats // of our stream, the client's side, last round
 }
 
 // underLoad adds a round.
@@ -150,7 +152,7 @@ func (l *lab) underLoad(into *loaded, p peer, up bool) {
 	before, began := received.total(l), time.Now()
 	times := l.keys(c.channels[0], 1000, began.Add(typing))
 	rate := float64(received.total(l)-before) / 1e6 / time.Since(began).Seconds()
-	c.close()
+	into.counts = c.close()
 	into.times = append(into.times, times...)
 	into.medians = append(into.medians, ms(median(times)))
 	into.rates = append(into.rates, rate)
@@ -170,10 +172,15 @@ func BenchmarkKeysUnderLoad(b *testing.B) {
 			describe := func(x loaded) string {
 				return fmt.Sprintf("%s; transfers %s MB/s", percentiles(x.times), number(median(x.rates)))
 			}
+			limit := ""
+			if counts := mine.counts; directions()[way] {
+				limit = fmt.Sprintf("in flight at most %s KiB, least round trip %s ms, %s MB/s",
+					number(float64(counts.Limit>>10)), number(ms(counts.MinRTT)), number(counts.Rate/1e6))
+			}
 			x, rate := ratio(mine.medians, theirs.medians), ratio(mine.rates, theirs.rates)
 			results.note(about, "OpenSSH over TCP", number(median(theirs.medians))+" ms", describe(theirs))
 			results.atMost(about, "cloudssh, keystroke", x, 0.25, " x OpenSSH", describe(mine))
-			results.atLeast(about, "cloudssh, transfers", rate, 0.97, " x OpenSSH", "")
+			results.atLeast(about, "cloudssh, transfers", rate, 0.97, " x OpenSSH", limit)
 			b.ReportMetric(x, "x-openssh-keystroke-"+way)
 			b.ReportMetric(rate, "x-openssh-rate-"+way)
 		}
