@@ -461,3 +461,30 @@ func TestAffinityCookie(t *testing.T) {
 		})
 	}
 }
+
+// Where WebSockets have worked, a single refusal is the front door's trouble and
+// not a policy. Refusals that go on are one.
+func TestFallBackLater(t *testing.T) {
+	var refusals atomic.Int32
+	m := &middlebox{upgrade: func(w http.ResponseWriter, r *http.Request) {
+		if refusals.Add(-1) >= 0 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}}).ServeHTTP(w, r)
+	}}
+	l, e := behind(t, m)
+	client, server := pair(t, l, e)
+	echoes(t, client, server, WireWebSocket)
+	for _, tt := range []struct {
+		refusals int32
+		want     Wire
+	}{{1, WireWebSocket}, {100, WireHTTP}} {
+		refusals.Store(tt.refusals)
+		client.mu.Lock()
+		w := client.link.w
+		client.mu.Unlock()
+		w.close()
+		echoes(t, client, server, tt.want)
+	}
+}

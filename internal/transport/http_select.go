@@ -90,7 +90,7 @@ func (s *selector) open(ctx context.Context) (wire, Peer, error) {
 	for o.err != nil && isCut(o.err) && s.cut(nil, o.err) && s.webSockets() {
 		o = s.openEither(ctx)
 	}
-	if o.err == nil || ctx.Err() != nil || !stopsUpgrades(o.err) && s.webSockets() {
+	if o.err == nil || ctx.Err() != nil || s.webSockets() && !s.blames(o.err) {
 		return o.wire, o.peer, o.err
 	}
 	w, peer, err := s.openPlain(ctx)
@@ -215,6 +215,18 @@ func (s *selector) cut(w wire, err error) bool {
 		s.blocked, s.cuts = time.Now(), 0
 	}
 	return true
+}
+
+// blames says whether an error is taken for a policy on upgrades. Where
+// WebSockets have worked, a single one may be a front door in trouble.
+func (s *selector) blames(err error) bool {
+	if !stopsUpgrades(err) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cuts++
+	return !s.proven || s.cuts >= maxCuts
 }
 
 // webSockets says whether an upgrade is worth trying.

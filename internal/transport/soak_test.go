@@ -347,14 +347,18 @@ func soakKinds() []struct {
 		share int
 		run   func(*testing.T, uint64, *soakTally)
 	}{
-		{"bare", 70, soakBare},
+		{"bare", 68, soakBare},
 		{"websocket", 22, func(t *testing.T, seed uint64, tally *soakTally) {
 			t.Helper()
 			soakHTTP(t, seed, WireWebSocket, tally)
 		}},
-		{"http", 8, func(t *testing.T, seed uint64, tally *soakTally) {
+		{"http", 6, func(t *testing.T, seed uint64, tally *soakTally) {
 			t.Helper()
 			soakHTTP(t, seed, WireHTTP, tally)
+		}},
+		{"auto", 4, func(t *testing.T, seed uint64, tally *soakTally) {
+			t.Helper()
+			soakHTTP(t, seed, WireAuto, tally)
 		}},
 	}
 }
