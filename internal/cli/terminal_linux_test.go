@@ -45,7 +45,7 @@ func (w *world) terminal(t *testing.T, args ...string) *terminal {
 	p = pollable(t, p)
 	m := &terminal{
 		t: t, pty: p, tty: tty, cmd: exec.Command(exe, args...),
-		screen: vt10x.New(vt10x.WithSize(80, 24)), changed: make(chan struct{}), done: make(chan struct{}),
+		screen: vt10x.New(vt10x.WithSize(80, 24), vt10x.WithWriter(p)), changed: make(chan struct{}), done: make(chan struct{}),
 	}
 	m.resize(80, 24)
 	m.cmd.Env = w.env
