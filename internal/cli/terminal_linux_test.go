@@ -173,7 +173,7 @@ func TestTerminal(t *testing.T) {
 	m.shows("24 80")
 
 	m.resize(100, 30)
-	m.types("stty size\r")
+	m.types("until stty size | grep 30' '100; do :; done\r") // a key may overtake the size
 	m.shows("30 100")
 
 	// Ctrl-C is the remote program's, and so is job control.
