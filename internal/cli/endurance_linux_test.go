@@ -25,6 +25,8 @@ type endurance struct {
 	sleep   time.Duration // of the machine
 	over    chan struct{} // closed when the weather is
 
+	starting sync.RWMutex // held while a session starts; a black hole waits for that
+
 	mu      sync.Mutex
 	clients []int // process ids
 	cuts    int
@@ -48,7 +50,6 @@ func TestEndurance(t *testing.T) {
 	e.line = s.lay("hello", e.world.Addr)
 	// One session holds the twin for all of them.
 	holder := e.start(t, nil, "cat")
-	holder.until("joined")
 
 	var running sync.WaitGroup
 	for name, f := range map[string]func(*testing.T){
@@ -81,9 +82,7 @@ func (e *endurance) weather(ctx context.Context) {
 			e.cuts++
 			e.line.cut()
 		case <-hole:
-			e.line.stop()
-			<-time.After(e.hole)
-			e.line.start()
+			e.blackHole()
 		case <-move:
 			e.line.move()
 		case <-sleep:
@@ -92,6 +91,16 @@ func (e *endurance) weather(ctx context.Context) {
 			e.signal(syscall.SIGCONT)
 		}
 	}
+}
+
+// blackHole loses everything for a while. It is about sessions that live:
+// none starts meanwhile.
+func (e *endurance) blackHole() {
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	e.line.stop()
+	<-time.After(e.hole)
+	e.line.start()
 }
 
 // signal sends a signal to all clients, as a machine that sleeps stops them.

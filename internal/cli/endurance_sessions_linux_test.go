@@ -46,9 +46,12 @@ func (s *stream) Write(p []byte) (int, error) {
 	return s.sum.Write(p)
 }
 
-// start runs a command in the twin; stdin is closed at the end of in.
+// start runs a command in the twin and returns when it is there; stdin is
+// closed at the end of in.
 func (e *endurance) start(t *testing.T, in io.Reader, command string) *stream {
 	t.Helper()
+	e.starting.RLock()
+	defer e.starting.RUnlock()
 	exe, err := exec.LookPath("cloudssh")
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +77,7 @@ func (e *endurance) start(t *testing.T, in io.Reader, command string) *stream {
 		_ = s.cmd.Process.Kill()
 		<-s.done
 	})
+	s.until("joined")
 	return s
 }
 
@@ -128,12 +132,30 @@ func (e *endurance) upload(t *testing.T) {
 // memoryPressure has commands eat all the memory of the instance, agent
 // included, and be killed for it.
 func (e *endurance) memoryPressure(t *testing.T) {
+	s := e.start(t, nil, "while read x; do dd if=/dev/zero of=/dev/null bs=700M count=1; test $? = 137 || exit 3; echo killed $x >&2; done")
 	n := 0
-	for ; n == 0 || !e.calm(); n++ {
-		s := e.start(t, strings.NewReader(""), "dd if=/dev/zero of=/dev/null bs=700M count=1; test $? = 137")
-		e.end(t, s)
+	for n == 0 || !e.calm() {
+		n++
+		if _, err := fmt.Fprintln(s.stdin, n); err != nil {
+			t.Fatal(err)
+		}
+		s.within(e.length, fmt.Sprintf("killed %d\n", n))
 	}
+	_ = s.stdin.Close()
+	e.end(t, s)
 	t.Logf("%d commands killed for their memory", n)
+}
+
+// within waits for text on stderr.
+func (s *stream) within(limit time.Duration, text string) {
+	s.t.Helper()
+	select {
+	case <-s.stderr.contains(text):
+	case <-s.done:
+		s.t.Fatalf("cloudssh ended without saying %q; stderr:\n%s", text, s.stderr.String())
+	case <-time.After(limit + time.Minute):
+		s.t.Fatalf("cloudssh does not say %q; stderr:\n%s", text, s.stderr.String())
+	}
 }
 
 // idleShell is a shell in which nobody types before the weather is over.
@@ -156,7 +178,9 @@ func (e *endurance) idleShell(t *testing.T) {
 
 func (e *endurance) terminal(t *testing.T) *terminal {
 	t.Helper()
-	m := e.world.terminal(t, append([]string{"hello"}, enduranceFlags...)...)
+	e.starting.RLock()
+	defer e.starting.RUnlock()
+	m := e.world.terminal(t, append([]string{"hello", "--escape-char", "none"}, enduranceFlags...)...) // ~ is a command of vi
 	e.note(m.cmd.Process.Pid)
 	m.shows("# ")
 	return m
@@ -266,7 +290,6 @@ func same(t *testing.T, a, b *terminal) {
 // port keeps a forwarded port busy, with answers that are checked.
 func (e *endurance) port(t *testing.T) {
 	server := e.start(t, nil, "nc -ll -p 7007 -e cat & cat; kill $!")
-	server.until("joined")
 	client := e.connect(t)
 	var conn net.Conn
 	for err := error(io.EOF); err != nil; { // until nc listens
@@ -303,6 +326,8 @@ func (e *endurance) port(t *testing.T) {
 // connect is a client of the agent in this process, with the user's key.
 func (e *endurance) connect(t *testing.T) *session.Client {
 	t.Helper()
+	e.starting.RLock()
+	defer e.starting.RUnlock()
 	twin, err := e.world.client.GetService(t.Context(), &runpb.GetServiceRequest{Name: e.world.parent() + "/services/hello-ssh"})
 	if err != nil {
 		t.Fatal(err)
