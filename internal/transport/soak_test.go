@@ -47,9 +47,9 @@ func (n *soakNet) length() int {
 	case p < 3:
 		return n.rnd.IntN(700)
 	case p < 8:
-		return n.rnd.IntN(8 << 10)
+		return n.rnd.IntN(6 << 10)
 	}
-	return n.rnd.IntN(200 << 10)
+	return n.rnd.IntN(100 << 10)
 }
 
 func (n *soakNet) dial(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -113,16 +113,25 @@ var soakText = func() []byte {
 
 const soakPeriod = 65537
 
+// soakSize is mostly small, as SSH's writes are, and now and then larger than a
+// frame.
+func soakSize(rnd *rand.Rand) int {
+	if rnd.IntN(20) == 0 {
+		return 1 + rnd.IntN(soakPeriod)
+	}
+	return 1 + rnd.IntN(1<<rnd.IntN(12))
+}
+
 // soakWrite writes pieces until it is told to stop, and then ends the stream.
 func soakWrite(c *Conn, rnd *rand.Rand, stop *atomic.Bool) (written int, err error) {
 	for !stop.Load() {
 		p := written % soakPeriod
-		n, err := c.Write(soakText[p : p+1+rnd.IntN(1<<rnd.IntN(15))])
+		n, err := c.Write(soakText[p : p+soakSize(rnd)])
 		written += n
 		if err != nil {
 			return written, fmt.Errorf("writing at %d: %w", written, err)
 		}
-		if rnd.IntN(10) == 0 {
+		if rnd.IntN(6) == 0 {
 			pass(time.Duration(rnd.IntN(300)) * time.Millisecond)
 		}
 	}
