@@ -117,7 +117,7 @@ func (a *app) attach(ctx context.Context, c *cloud, o *attachOptions, found plac
 	b := &existing{Backend: c.backend, twin: twin}
 	err = provision.With(ctx, b, provision.Request{}, provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
 	s.guard.finish(err)
-	s.noteCost()
+	s.noteCost(err)
 	return err
 }
 

@@ -215,7 +215,7 @@ func (a *app) connect(ctx context.Context, o *connectOptions) error {
 	}
 	err = provision.With(ctx, c.backend, s.request(), provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
 	s.guard.finish(err)
-	s.noteCost()
+	s.noteCost(err)
 	return err
 }
 

@@ -126,9 +126,11 @@ func (s *connection) confirmPrice(ctx context.Context, t provision.Twin) error {
 	return nil
 }
 
-// noteCost tells, at the end, what the twin came to.
-func (s *connection) noteCost() {
-	if s.lease == nil || s.guest {
+// noteCost tells, at the end, what the twin came to. After an abandoned clean-up
+// the session still goes on behind our back, and there is no end yet.
+func (s *connection) noteCost(err error) {
+	var abandoned *provision.AbandonedError
+	if errors.As(err, &abandoned) || s.lease == nil || s.guest {
 		return
 	}
 	now := time.Now()
