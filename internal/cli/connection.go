@@ -109,8 +109,9 @@ func (s *connection) leaveAsGuest(err error) error {
 	return nil
 }
 
-// leaveAgain asks over a connection of its own, when ours has broken.
-func (s *connection) leaveAgain(ctx context.Context, twin *provision.Twin) (session.Remaining, error) {
+// leaveAgain asks over a connection of its own, when ours has broken: that one
+// the agent may still hope for, and must not count.
+func (s *connection) leaveAgain(ctx context.Context, broken string, twin *provision.Twin) (session.Remaining, error) {
 	conn, err := transport.Dial(ctx, s.endpoint(twin))
 	if err != nil {
 		return session.Remaining{}, err
@@ -120,6 +121,9 @@ func (s *connection) leaveAgain(ctx context.Context, twin *provision.Twin) (sess
 		return session.Remaining{}, err
 	}
 	defer client.Close() //nolint:errcheck // it has only asked
+	if err := client.Gone(ctx, broken); err != nil {
+		s.log.Debug("the agent does not know our connection", "error", err)
+	}
 	return client.Leave(ctx)
 }
 
@@ -140,7 +144,7 @@ func (s *connection) leave(ctx context.Context, l *link, twin *provision.Twin) b
 	left, err := l.Leave(ctx)
 	if err != nil {
 		s.log.Info("leaving", "error", err)
-		left, err = s.leaveAgain(ctx, twin)
+		left, err = s.leaveAgain(ctx, l.ID(), twin)
 	}
 	switch {
 	case err != nil:
@@ -148,13 +152,21 @@ func (s *connection) leave(ctx context.Context, l *link, twin *provision.Twin) b
 		return s.unsaid(twin)
 	case left.Detached > 0:
 		s.ui.Notef("%s stays: %d detached session(s) in it; come back with: cloudssh attach %s", twin.Name, left.Detached, twin.Source)
-		s.guard.handOver()
+		if !s.isHeld(ctx, l) {
+			s.guard.handOver()
+		}
 		return false
 	case left.Connections > 0:
 		s.ui.Notef("%s stays: %d more session(s) in it", twin.Name, left.Connections)
 		return false
 	}
 	return true
+}
+
+// isHeld reports whether a guard, of another session, holds the twin already.
+func (s *connection) isHeld(ctx context.Context, l *link) bool {
+	status, err := l.Status(ctx)
+	return err == nil && status.Holders > 0
 }
 
 // unsaid decides when nobody can say whether others are in the twin: whoever
