@@ -112,6 +112,29 @@ func TestDetachAndAttach(t *testing.T) {
 	w.cloudssh(t, "attach").demand(t, 255, "there is no session to come back to")
 }
 
+// TestLeaveBesideDetached: a session that ends beside one that waits leaves the
+// twin to it, and to the guard that holds it already.
+func TestLeaveBesideDetached(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, emulator.Options{})
+	m := w.terminal(t, "hello")
+	m.shows("# ")
+	m.types("~d")
+	m.wait()
+	w.detached(t)
+	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
+	c.until("in the session")
+	guard := guardOf(t, c.cmd.Process.Pid)
+	_ = c.stdin.Close()
+	c.wait().demand(t, 0, "hello-ssh stays: 1 detached session(s) in it; come back with: cloudssh attach hello")
+	gone(t, guard, 5*time.Second)
+	n := w.terminal(t, "attach")
+	n.shows("# ")
+	n.types("exit\r")
+	n.wait()
+	w.demandOnly(t, "hello")
+}
+
 // TestPersist: with --persist a session outlives a client that is killed, and a
 // terminal that is closed; without it nothing does.
 func TestPersist(t *testing.T) {
