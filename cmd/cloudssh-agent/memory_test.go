@@ -102,14 +102,31 @@ func TestCalmness(t *testing.T) {
 		want      bool
 	}{
 		// Little: not worth it.
-		{1 * mib, false}, {0, false},
+		{1 * mib, false},
+		{0, false},
 		// A transfer goes on.
-		{100 * mib, false}, {80 * mib, false},
+		{100 * mib, false},
+		{80 * mib, false},
 		// It is over.
-		{0, true}, {0, true}, {1000, false}, {0, true}, {0, false}, {0, false}, {0, false}, {0, false}, {0, false}, {0, true},
-		{0, false}, {0, false}, {0, false},
+		{0, true},
+		{0, true},
+		{1000, false},
+		{0, true},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, false},
+		{0, true},
+		{0, false},
+		{0, false},
+		{0, false},
 		// Others.
-		{100 * mib, false}, {0, true}, {100 * mib, false}, {0, true}, {0, true},
+		{100 * mib, false},
+		{0, true},
+		{100 * mib, false},
+		{0, true},
+		{0, true},
 	} {
 		now += tt.allocated
 		if got := c.next(now); got != tt.want {

@@ -37,7 +37,7 @@ func (r *chaosRun) flags() []string {
 // returns tells whether a session that is detached is ended by its user, not
 // by its lease.
 func (r *chaosRun) returns() bool {
-	return r.setup == "detached" && !(r.lease && (r.signal == syscall.SIGKILL || r.signal == syscall.SIGTERM))
+	return r.setup == "detached" && (!r.lease || r.signal != syscall.SIGKILL && r.signal != syscall.SIGTERM)
 }
 
 // chaosRun is one case of the matrix at work.

@@ -72,7 +72,7 @@ func (e *endurance) weather(ctx context.Context) {
 	end := time.After(e.length)
 	hole, move, sleep := time.After(e.length/5), time.After(e.length*2/3), time.After(e.length*3/4)
 	for {
-		pause := time.Duration(rand.Int64N(int64(2 * e.every))) //nolint:gosec // weather
+		pause := time.Duration(rand.Int64N(int64(2 * e.every)))
 		select {
 		case <-ctx.Done():
 			return

@@ -96,6 +96,7 @@ func (e *endurance) end(t *testing.T, s *stream) {
 
 // download fetches a file until the weather is over, at least once.
 func (e *endurance) download(t *testing.T) {
+	t.Helper()
 	began := time.Now()
 	for n := 1; ; n++ {
 		file := fmt.Sprintf("/tmp/download%d", n)
@@ -113,6 +114,7 @@ func (e *endurance) download(t *testing.T) {
 
 // upload sends a file until the weather is over, at least once.
 func (e *endurance) upload(t *testing.T) {
+	t.Helper()
 	began := time.Now()
 	for n := 1; ; n++ {
 		sum := sha256.New()
@@ -132,6 +134,7 @@ func (e *endurance) upload(t *testing.T) {
 // memoryPressure has commands eat all the memory of the instance, agent
 // included, and be killed for it.
 func (e *endurance) memoryPressure(t *testing.T) {
+	t.Helper()
 	s := e.start(t, nil, "while read x; do dd if=/dev/zero of=/dev/null bs=700M count=1; test $? = 137 || exit 3; echo killed $x >&2; done")
 	n := 0
 	for n == 0 || !e.calm() {
@@ -160,6 +163,7 @@ func (s *stream) within(limit time.Duration, text string) {
 
 // idleShell is a shell in which nobody types before the weather is over.
 func (e *endurance) idleShell(t *testing.T) {
+	t.Helper()
 	m := e.terminal(t)
 	m.types("echo $((6*7)) before\r")
 	m.shows("42 before")
@@ -192,6 +196,7 @@ func (e *endurance) terminal(t *testing.T) *terminal {
 // No command of it needs the escape key: what follows that key too soon, as it
 // does after an outage, is taken for a part of one sequence.
 func (e *endurance) editor(t *testing.T) {
+	t.Helper()
 	m := e.terminal(t)
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte(lines(200)), 0o600); err != nil {
@@ -207,7 +212,7 @@ func (e *endurance) editor(t *testing.T) {
 	local.shows("1/200")
 	commands := []string{"yyp", "ddP", "J", "rLETTER", "\x06", "\x02", "G", "1G", "x", "LINEG", "~", "\x04", "P", ":%s/1/one/\r", "w", ">>", ":LINE\r"}
 	for n := 0; n == 0 || !e.calm(); n++ {
-		keys := commands[weak.IntN(len(commands))] //nolint:gosec // a person's whim
+		keys := commands[weak.IntN(len(commands))]
 		both(strings.NewReplacer("LINE", fmt.Sprint(1+n%190), "LETTER", string(rune('a'+n%26))).Replace(keys))
 		<-time.After(50 * time.Millisecond)
 	}
@@ -289,10 +294,11 @@ func same(t *testing.T, a, b *terminal) {
 
 // port keeps a forwarded port busy, with answers that are checked.
 func (e *endurance) port(t *testing.T) {
+	t.Helper()
 	server := e.start(t, nil, "nc -ll -p 7007 -e cat & cat; kill $!")
 	client := e.connect(t)
 	var conn net.Conn
-	for err := error(io.EOF); err != nil; { // until nc listens
+	for err := io.EOF; err != nil; { // until nc listens
 		if conn, err = client.Dial(t.Context(), "tcp", "127.0.0.1:7007"); err != nil && e.calm() {
 			t.Fatal(err)
 		}

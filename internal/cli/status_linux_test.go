@@ -29,22 +29,28 @@ func TestStatusComesLast(t *testing.T) {
 		want          func(t *testing.T, r result)
 	}{
 		{name: "two million lines", command: "seq 1 2000000; exit 7", code: 7, want: func(t *testing.T, r result) {
+			t.Helper()
 			demandSum(t, r.stdout, sumOfLines(2_000_000))
 		}},
 		{
 			name: "many lines on a terminal", args: []string{"--tty"}, command: "seq 1 200000; exit 8", code: 8,
 			want: func(t *testing.T, r result) {
+				t.Helper()
 				demandSum(t, strings.ReplaceAll(r.stdout, "\r\n", "\n"), sumOfLines(200_000))
 			},
 		},
 		{
 			name: "binary", command: "head -c 20000000 /dev/urandom >/tmp/b; sha256sum /tmp/b >&2; cat /tmp/b; rm /tmp/b; exit 9", code: 9,
-			want: func(t *testing.T, r result) { demandSum(t, r.stdout, lastLine(r.stderr)) },
+			want: func(t *testing.T, r result) {
+				t.Helper()
+				demandSum(t, r.stdout, lastLine(r.stderr))
+			},
 		},
 		{name: "every byte", command: `i=0; while [ $i -lt 256 ]; do printf "\\$(printf %o $i)"; i=$((i+1)); done`, want: everyByte},
 		{
 			name: "a child holds the terminal", args: []string{"--tty"}, code: 10,
 			command: `trap "" HUP; sleep 1000 & echo held; seq 1 100000; exit 10`, want: func(t *testing.T, r result) {
+				t.Helper()
 				demandSum(t, strings.TrimPrefix(strings.ReplaceAll(r.stdout, "\r\n", "\n"), "held\n"), sumOfLines(100_000))
 			},
 		},
@@ -57,6 +63,7 @@ func TestStatusComesLast(t *testing.T) {
 			want: demandOut("before\n"),
 		},
 		{name: "kills itself", command: "seq 1 100000; kill -9 $$", code: 137, want: func(t *testing.T, r result) {
+			t.Helper()
 			demandSum(t, r.stdout, sumOfLines(100_000))
 		}},
 	} {
