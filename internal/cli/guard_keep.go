@@ -269,11 +269,12 @@ func (k *keeper) there(ctx context.Context) (bool, error) {
 // emulatorGone reports whether the local Cloud Run has ended, and all twins
 // with it.
 func (k *keeper) emulatorGone(ctx context.Context) bool {
-	if k.link == nil || k.link.cloud.emulator == "" {
+	host := k.app.env(emulatorHost) // without it there are no credentials, and no link either
+	if host == "" {
 		return false
 	}
 	d := net.Dialer{Timeout: 5 * time.Second}
-	conn, err := d.DialContext(ctx, "tcp", k.link.cloud.emulator)
+	conn, err := d.DialContext(ctx, "tcp", host)
 	if err == nil {
 		_ = conn.Close() // it was only knocked at
 	}
