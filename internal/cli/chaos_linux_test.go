@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -106,6 +107,22 @@ func TestChaos(t *testing.T) {
 		t.Log("\n" + results.table())
 	}
 	w.demandOnly(t, "hello")
+}
+
+// TestGuardOfDeadEmulator: when the local Cloud Run ends, and the client is
+// killed, there is nothing to guard.
+func TestGuardOfDeadEmulator(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, emulator.Options{})
+	c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
+	c.until("in the session")
+	guard := guardOf(t, c.cmd.Process.Pid)
+	if err := w.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	c.signal(syscall.SIGKILL)
+	<-c.done
+	gone(t, guard, 15*time.Second)
 }
 
 // apart is the same emulator for a user with a home of their own.
