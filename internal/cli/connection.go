@@ -78,6 +78,9 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 	case errors.As(err, &detached) && detached.Reason == "":
 		s.handOver(twin, detached)
 		return false, nil
+	case s.persists(ctx) && s.options.attach != nil:
+		s.guard.handOver() // it knows from the agent whether the session goes on
+		return false, context.Cause(ctx)
 	case s.persists(ctx):
 		s.handOver(twin, &session.DetachedError{Session: s.number.Load(), Until: time.Now().Add(s.options.idle)})
 		return false, context.Cause(ctx)
@@ -92,11 +95,12 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 	return s.leave(ctx, l, twin), err
 }
 
-// persists reports whether the session is to go on without us: we end because
-// the terminal was closed or somebody ended our process.
+// persists reports whether the session is to go on without us, if it does that:
+// we end because the terminal was closed or somebody ended our process.
+// Whether a session that we came back to outlives us is the agent's to know.
 func (s *connection) persists(ctx context.Context) bool {
 	var signal *signalError
-	return s.options.persist && s.number.Load() != 0 && errors.As(context.Cause(ctx), &signal) && signal.signal != syscall.SIGINT
+	return (s.options.persist || s.options.attach != nil) && s.number.Load() != 0 && errors.As(context.Cause(ctx), &signal) && signal.signal != syscall.SIGINT
 }
 
 // leaveAsGuest tells how a session ended that another has given us to see.

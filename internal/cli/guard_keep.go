@@ -266,6 +266,20 @@ func (k *keeper) there(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
+// born reports whether the twin is ready, and then takes note of its URL.
+func (k *keeper) born(ctx context.Context) (bool, error) {
+	for t, err := range k.link.cloud.backend.Twins(ctx) {
+		if err != nil {
+			return false, err
+		}
+		if t.Name == k.twin.Name && t.Region == k.twin.Region && t.Maker == k.twin.Maker && t.Ready && t.URL != "" {
+			k.twin = &t
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // emulatorGone reports whether the local Cloud Run has ended, and all twins
 // with it.
 func (k *keeper) emulatorGone(ctx context.Context) bool {

@@ -61,7 +61,7 @@ func (s *connection) runPlainly(ctx context.Context, l *link, cmd session.Comman
 // runOn runs a session. One that persists outlives a closed terminal: its
 // connection ends before anybody can tell the session to hang up.
 func (s *connection) runOn(ctx context.Context, l *link, cmd session.Command) error {
-	if cmd.Persist == 0 {
+	if cmd.Persist == 0 && cmd.Attach == nil {
 		return l.Run(ctx, cmd)
 	}
 	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
