@@ -300,9 +300,15 @@ func (e *endurance) port(t *testing.T) {
 	server := e.start(t, nil, "nc -ll -p 7007 -e cat & cat; kill $!")
 	client := e.connect(t)
 	var conn net.Conn
+	patience := time.After(time.Minute)
 	for err := io.EOF; err != nil; { // until nc listens
-		if conn, err = client.Dial(t.Context(), "tcp", "127.0.0.1:7007"); err != nil && e.calm() {
+		if conn, err = client.Dial(t.Context(), "tcp", "127.0.0.1:7007"); err == nil {
+			break
+		}
+		select {
+		case <-patience:
 			t.Fatal(err)
+		default:
 		}
 	}
 	block, answer, moved := make([]byte, 64<<10), make([]byte, 64<<10), 0

@@ -184,7 +184,7 @@ func TestOCIProcess(t *testing.T) {
 			shell(nil, "ls /sys/class/net"), result{stdout: "lo\n"},
 		},
 		"own processes": {
-			shell(nil, `echo $$; grep -c . /proc/self/mountinfo >/dev/null; ls /proc | grep -c '^[0-9]'`), result{stdout: "1\n3\n"},
+			shell(nil, "echo $$ /proc/[0-9]*"), result{stdout: "1 /proc/1\n"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
