@@ -365,7 +365,6 @@ func (s *server) renew(expires uint64, now time.Time) bool {
 	if changed {
 		s.log.Info("lease renewed", "expires", end.UTC().Format(time.RFC3339))
 		s.notify()
-		s.shells.leaseMoved()
 	}
 	return true
 }

@@ -110,10 +110,6 @@ func (r *shellRegistry) shared() bool {
 	})
 }
 
-// leaseMoved tells that the end of the lease is another now: detached sessions
-// are told of it as of then, since they stay until the lease's end.
-func (r *shellRegistry) leaseMoved() {}
-
 func (r *shellRegistry) remove(s *shellSession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
