@@ -199,18 +199,16 @@ func (l *lab) distance(rtt time.Duration, way string) {
 	l.b.Helper()
 	const size = 48 << 20
 	up := directions()[way]
-	var tcp, theirs, theirFour, one, four transfer
+	var tcp, theirs, one, four transfer
 	for range 3 {
 		l.raw(&tcp, "tcp", "", up, size)
 		l.bulk(&theirs, openSSH(), up, 1, size)
 		l.bulk(&one, ours(), up, 1, size)
 		l.bulk(&four, ours(), up, 4, size)
-		l.bulk(&theirFour, openSSH(), up, 4, size)
 	}
 	about := fmt.Sprintf("bulk, %d ms, %s", rtt.Milliseconds(), way)
 	results.note(about, "raw TCP", rates(&tcp), "")
 	results.note(about, "OpenSSH over TCP", rates(&theirs), "")
-	results.note(about, "OpenSSH over TCP, four channels", rates(&theirFour), "")
 	x, limit := ratio(one.rates, theirs.rates), ratio(four.rates, tcp.rates)
 	if rtt < 100*time.Millisecond {
 		results.note(about, "cloudssh", number(x)+" x OpenSSH", rates(&one))

@@ -126,7 +126,7 @@ func (l *lab) underLoad(into *loaded, p peer, up bool) {
 	l.b.Helper()
 	const (
 		settling = 3 * time.Second
-		typing   = 7 * time.Second
+		typing   = 6 * time.Second
 	)
 	commands := []command{echoing()}
 	var files []string
