@@ -139,7 +139,9 @@ func TestStatusOfKilled(t *testing.T) {
 // TestNoStatus: what ends under a command is named, and whether the command
 // may be run again.
 func TestNoStatus(t *testing.T) {
-	w := newWorld(t, emulator.Options{})
+	s := newStage()
+	w := newWorld(t, emulator.Options{Faults: s.faults()})
+	l := s.lay("hello", w.Addr)
 
 	t.Run("the instance is stopped", func(t *testing.T) {
 		c := w.start(t, "hello", "--exec", "echo started >&2; sleep 1000")
@@ -161,6 +163,15 @@ func TestNoStatus(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		c.wait().demand(t, 255, "the command")
+		w.demandOnly(t, "hello")
+	})
+	t.Run("the twin was deleted during an outage", func(t *testing.T) {
+		c := w.start(t, "hello", "--exec", "echo started >&2; sleep 1000")
+		c.until("started")
+		l.move()
+		w.deleteTwin(t, "hello-ssh")
+		l.cut()
 		c.wait().demand(t, 255, "the command")
 		w.demandOnly(t, "hello")
 	})
