@@ -16,6 +16,14 @@ const (
 	// rttLifetime is how long the least round trip is believed. After it the
 	// queue that we may have built ourselves is let run dry, once.
 	rttLifetime = 20 * time.Second
+	// fullGain is how much more than the path holds may be in flight: enough
+	// for acknowledgements that come late, and for a path that has become
+	// faster. Before, while the rate still grows, it is startGain. A path is
+	// full after fullAfter rounds in which the rate grew by less than growth.
+	fullGain  = 1.75
+	startGain = 3.0
+	growth    = 1.25
+	fullAfter = 3
 	// slack is added to the least round trip, for the time goroutines wait for
 	// each other: on loopback they are the path.
 	slack = 500 * time.Microsecond
@@ -25,12 +33,17 @@ const (
 	rounds = 10
 	// slowRate is the rate below which frames are short.
 	slowRate = 20e6 / 8
+	// quickRate is the rate from which on processor time counts for more than
+	// the milliseconds that a keystroke waits for maxUnsent; below it is
+	// slowUnsent.
+	quickRate  = 10e6
+	slowUnsent = 40 << 10
 	// slowPayload is how much of a stream a frame carries then.
 	slowPayload = 16 << 10
 )
 
-// A flow estimates what a path carries, and limits what is in flight to twice
-// that (as TCP's BBR does, in small): the path stays full and its queues
+// A flow estimates what a path carries, and limits what is in flight to not
+// much more (as TCP's BBR does, in small): the path stays full and its queues
 // short, so that a keystroke does not wait behind megabytes of a transfer.
 //
 // Acknowledgements say what the peer has consumed, so a peer that reads slowly
@@ -44,10 +57,12 @@ type flow struct {
 
 	rates   [rounds]float64 // of the last rounds, bytes per second
 	round   int
-	began   time.Time // of the round now
-	from    uint64    // acknowledged at its begin
-	until   uint64    // sent at its begin: acknowledged, it is over
-	starved bool      // in it there was too little to send to measure anything
+	began   time.Time     // of the round now
+	from    uint64        // acknowledged at its begin
+	before  time.Duration // how long the round before took
+	flat    int           // rounds since the rate grew
+	until   uint64        // sent at its begin: acknowledged, it is over
+	starved bool          // in it there was too little to send to measure anything
 }
 
 // acked notes that bytes were acknowledged.
@@ -57,11 +72,22 @@ func (f *flow) acked(now time.Time, acked, sent uint64) {
 		return
 	}
 	took := now.Sub(f.began)
-	if acked < f.until || took < minRound {
+	if acked < f.until || took < max(minRound, f.minRTT) {
 		return
 	}
+	before := f.before
+	f.before = took
+	if f.full() {
+		// What this round acknowledged was sent during the one before. If that
+		// took longer, acknowledgements waited somewhere and came in a burst.
+		took = max(took, before)
+	}
 	rate := float64(acked-f.from) / took.Seconds()
-	if !f.starved || rate > f.rate() {
+	if best := f.rate(); !f.starved || rate > best {
+		f.flat++
+		if rate > growth*best {
+			f.flat = 0
+		}
 		f.rates[f.round%rounds] = rate
 		f.round++
 	}
@@ -86,6 +112,9 @@ func (f *flow) rtt(now time.Time, d time.Duration) {
 	}
 }
 
+// full says whether there is no more to be had from the path.
+func (f *flow) full() bool { return f.flat >= fullAfter }
+
 // rate is the best of the last rounds' rates, in bytes per second.
 func (f *flow) rate() float64 {
 	best := 0.0
@@ -101,12 +130,25 @@ func (f *flow) limit() uint64 {
 		return probeLimit
 	}
 	path := f.rate() * (f.minRTT + slack).Seconds()
-	return uint64(min(max(2*path, minLimit), maxWindow))
+	gain := startGain
+	if f.full() {
+		gain = fullGain
+	}
+	return uint64(min(max(gain*path, minLimit), maxWindow))
 }
 
 // wantsProbe says whether the least round trip is too old to be believed.
 func (f *flow) wantsProbe(now time.Time) bool {
 	return f.minRTT > 0 && !f.probing && now.Sub(f.rttAt) > rttLifetime
+}
+
+// unsent is how much Write may take ahead of the network: a keystroke has to
+// wait for what is there.
+func (f *flow) unsent() int {
+	if rate := f.rate(); rate > 0 && rate < quickRate {
+		return slowUnsent
+	}
+	return maxUnsent
 }
 
 // payload is how much a DATA frame carries.

@@ -178,7 +178,7 @@ func (s *stream) Write(p []byte) (int, error) {
 func (s *stream) space() int {
 	n := int(s.window) - s.out.len()
 	if s.link != nil {
-		n = min(n, maxUnsent-int(s.out.end-min(s.sent, s.out.end)))
+		n = min(n, s.link.flow.unsent()-int(s.out.end-min(s.sent, s.out.end)))
 	}
 	return max(n, 0)
 }

@@ -81,7 +81,7 @@ func (l *link) write() {
 		l.life.data = time.Now()
 		l.awaits()
 		s.makeRoom()
-		if s.sent >= s.out.end && s.sent-s.out.base < l.flow.limit() {
+		if s.sent >= s.out.end && s.waiting == 0 && s.sent-s.out.base < l.flow.limit() {
 			l.flow.idle()
 		}
 	}
