@@ -16,6 +16,15 @@ import (
 // copySize is one SSH packet's worth.
 const copySize = 32 << 10
 
+// The sizes for commands without a terminal, which may move gigabytes. The SSH
+// library tells the client after each read of its input how much it may send
+// now, in a packet of its own: fewer and longer reads make fewer of them.
+const (
+	pipeSize   = 1 << 20
+	inputPipe  = 256 << 10
+	outputPipe = 128 << 10
+)
+
 // A process is a session's program: the leader of a session and process group
 // of its own, so that signals reach its children too.
 type process struct {
@@ -107,6 +116,7 @@ func (s *session) startPipes(cmd *exec.Cmd) error {
 			closeAll(p.stdin, p.stdout, p.stderr)
 			return fmt.Errorf("making a pipe: %w", err)
 		}
+		widen(r)
 		*ours[i], theirs[i] = r, w
 		if i == 0 {
 			*ours[i], theirs[i] = w, r
@@ -145,8 +155,10 @@ func (s *session) servePipes(p *process, watch oomWatch) {
 	go func() {
 		// The channel's EOF is the command's EOF. When the command does not
 		// read, this waits until the pipe is closed below.
-		io.Copy(p.stdin, s.channel) //nolint:errcheck // either end may go away
-		p.stdin.Close()             //nolint:errcheck // pipes do not fail here
+		// Without ReadFrom, which would bring its own buffer.
+		in, out := struct{ io.Reader }{s.channel}, struct{ io.Writer }{p.stdin}
+		io.CopyBuffer(out, in, make([]byte, inputPipe)) //nolint:errcheck // either end may go away
+		p.stdin.Close()                                 //nolint:errcheck // pipes do not fail here
 	}()
 	var output sync.WaitGroup
 	output.Go(func() { s.copyOut(s.channel, p.stdout) })
@@ -185,7 +197,7 @@ func (s *session) servePipes(p *process, watch oomWatch) {
 // says would kill it in the midst of its clean-up.
 func (s *session) copyOut(to io.Writer, from *os.File) {
 	defer from.Close() //nolint:errcheck // pipes do not fail here
-	buf := make([]byte, copySize)
+	buf := make([]byte, outputPipe)
 	for gone := false; ; {
 		n, err := from.Read(buf)
 		if n > 0 && !gone {
