@@ -72,11 +72,18 @@ func (k *keeper) settle(ctx context.Context) error {
 			return err
 		}
 	}
+	if k.twin.URL == "" && !k.delete { // who came next may be in it, once it is ready
+		ready, err := k.born(ctx)
+		if err != nil {
+			return err
+		}
+		if !ready {
+			return k.removeUnborn(ctx)
+		}
+	}
 	switch {
 	case k.delete:
 		return k.remove(ctx)
-	case k.twin.URL == "":
-		return k.removeUnborn(ctx)
 	case k.twin.Expired(time.Now()):
 		return k.overdue(ctx)
 	}
@@ -268,6 +275,8 @@ func (k *keeper) there(ctx context.Context) (bool, error) {
 
 // born reports whether the twin is ready, and then takes note of its URL.
 func (k *keeper) born(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, guardAnswer)
+	defer cancel()
 	for t, err := range k.link.cloud.backend.Twins(ctx) {
 		if err != nil {
 			return false, err
