@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -27,11 +28,11 @@ const (
 
 // flags are those of every client of a case.
 func (r *chaosRun) flags() []string {
-	ttl := chaosTTL
-	if r.returns() {
-		ttl *= 10
+	ttl, idle := chaosTTL, chaosTTL/2
+	if r.returns() { // when there is room for its user
+		ttl, idle = 10*ttl, 10*idle
 	}
-	return []string{"--ttl", ttl.String(), "--idle-timeout", "30s"}
+	return []string{"--ttl", ttl.String(), "--idle-timeout", idle.String()}
 }
 
 // returns tells whether a session that is detached is ended by its user, not
@@ -67,7 +68,20 @@ func (r *chaosRun) active(f func()) {
 	f()
 }
 
+// tellLogs shows what the guards of a case that failed have written.
+func (r *chaosRun) tellLogs() {
+	logs, err := filepath.Glob(filepath.Join(r.home, "state", "guard-*.log"))
+	if err != nil || !r.t.Failed() {
+		return
+	}
+	for _, file := range logs {
+		text, err := os.ReadFile(file)
+		r.t.Logf("%s: %v\n%s", filepath.Base(file), err, text)
+	}
+}
+
 func (r *chaosRun) run() {
+	defer r.tellLogs()
 	var before *runpb.Service
 	var began, struck time.Time
 	r.active(func() { before, began, struck = r.act() })
@@ -309,7 +323,7 @@ func (r *chaosRun) strike(v victim, release func()) {
 		pid = -pid
 	}
 	if err := syscall.Kill(pid, r.signal); err != nil {
-		r.t.Fatal(err)
+		r.t.Fatalf("sending %v: %v; cloudssh says:\n%s", r.signal, err, v.said())
 	}
 	if r.signal == syscall.SIGKILL {
 		<-v.done
