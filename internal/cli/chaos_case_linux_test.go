@@ -249,7 +249,7 @@ func (r *chaosRun) inSession() (v victim, release func()) {
 	case "handshake":
 		l := r.stage.lay(r.target, r.world.Addr)
 		answered := make(chan struct{})
-		l.heads = func() { l.stop(); l.heads = nil; close(answered) }
+		l.onAnswer(func() { l.stop(); close(answered) })
 		p := r.exec("echo victim in >&2; cat")
 		r.await(answered, p)
 		return victimOf(p), l.start

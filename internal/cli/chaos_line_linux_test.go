@@ -236,10 +236,18 @@ func (l *line) forward(c *call, to net.Conn, queue <-chan []byte, over <-chan st
 	}
 }
 
+// onAnswer has f called when the next upgrade was answered.
+func (l *line) onAnswer(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heads = f
+}
+
 // answered tells whoever wants to know that an upgrade was answered.
 func (l *line) answered() {
 	l.mu.Lock()
 	heads := l.heads
+	l.heads = nil
 	l.mu.Unlock()
 	if heads != nil {
 		heads()
