@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudssh/cloudssh/internal/gcloud"
+	"github.com/cloudssh/cloudssh/internal/provision"
 	"github.com/cloudssh/cloudssh/internal/session"
 	"github.com/cloudssh/cloudssh/internal/transport"
 )
@@ -257,36 +258,39 @@ func (k *keeper) removeUnborn(ctx context.Context) error {
 	}
 }
 
-// there reports whether the platform lists the twin, and notes until when.
-func (k *keeper) there(ctx context.Context) (bool, error) {
+// find is the twin as the platform lists it, nil when it does not.
+func (k *keeper) find(ctx context.Context) (*provision.Twin, error) {
 	ctx, cancel := context.WithTimeout(ctx, guardAnswer)
 	defer cancel()
 	for t, err := range k.link.cloud.backend.Twins(ctx) {
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		if t.Name == k.twin.Name && t.Region == k.twin.Region && t.Maker == k.twin.Maker {
-			k.twin.Expires = t.Expires
-			return true, nil
+			return &t, nil
 		}
 	}
-	return false, nil
+	return nil, nil
+}
+
+// there reports whether the platform lists the twin, and notes until when.
+func (k *keeper) there(ctx context.Context) (bool, error) {
+	t, err := k.find(ctx)
+	if err != nil || t == nil {
+		return false, err
+	}
+	k.twin.Expires = t.Expires
+	return true, nil
 }
 
 // born reports whether the twin is ready, and then takes note of its URL.
 func (k *keeper) born(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, guardAnswer)
-	defer cancel()
-	for t, err := range k.link.cloud.backend.Twins(ctx) {
-		if err != nil {
-			return false, err
-		}
-		if t.Name == k.twin.Name && t.Region == k.twin.Region && t.Maker == k.twin.Maker && t.Ready && t.URL != "" {
-			k.twin = &t
-			return true, nil
-		}
+	t, err := k.find(ctx)
+	if err != nil || t == nil || !t.Ready || t.URL == "" {
+		return false, err
 	}
-	return false, nil
+	k.twin = t
+	return true, nil
 }
 
 // emulatorGone reports whether the local Cloud Run has ended, and all twins
