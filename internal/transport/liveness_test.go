@@ -130,12 +130,24 @@ func TestClockJump(t *testing.T) {
 		_, l, e := network(t)
 		var jump atomic.Int64
 		e.wall = func() time.Time { return time.Now().Add(time.Duration(jump.Load())).Round(0) }
-		client, _ := pair(t, l, e)
-		for _, d := range []time.Duration{10 * time.Second, 0, -time.Hour, time.Second} {
+		client, server := pair(t, l, e)
+		go io.Copy(server, server)
+		for _, d := range []time.Duration{10 * time.Second, 0, -time.Hour, -time.Hour + 10*time.Second} {
 			jump.Store(int64(d))
 			pass(time.Minute)
 		}
 		if stats := client.Stats(); stats.Wires != 1 {
+			t.Errorf("%+v", stats)
+		}
+		// After what looks like a long sleep it races another one, and either
+		// may win.
+		jump.Store(int64(time.Hour))
+		pass(time.Minute)
+		go client.Write([]byte("x"))
+		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		if stats := client.Stats(); stats.Wires > 2 {
 			t.Errorf("%+v", stats)
 		}
 	})
