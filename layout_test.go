@@ -32,7 +32,11 @@ var imports = map[string][]string{
 	"internal/tty":                {"internal/screen"},
 	"internal/ui":                 {"internal/ui/noquery"},
 	"internal/ui/noquery":         {},
-	"internal/agent":              {"internal/screen"},
+	"internal/sftp":               {},
+	"internal/scp":                {},
+	"internal/sshconfig":          {},
+	"internal/transfer":           {},
+	"internal/agent":              {"internal/screen", "internal/sftp", "internal/scp"},
 	"images":                      {},
 	"images/hello":                {},
 	"internal/session":            {"internal/tty"},
@@ -47,13 +51,15 @@ var imports = map[string][]string{
 	},
 	"internal/cli": {
 		"images", "internal/emulator", "internal/gcloud", "internal/inject", "internal/provision",
-		"internal/provision/cloudrun", "internal/session", "internal/transport", "internal/tty", "internal/ui",
+		"internal/provision/cloudrun", "internal/session", "internal/sshconfig", "internal/transfer", "internal/transport",
+		"internal/tty", "internal/ui",
 	},
 	"cmd/cloudssh":       {"internal/cli"},
 	"cmd/cloudssh-agent": {"internal/agent", "internal/transport"},
 	"plugin/cf":          {"internal/cli"},
 	"bench":              {},
 	"bench/wan":          {},
+	"e2e":                {},
 }
 
 // forbidden lists what a program must not link, and why.

@@ -83,12 +83,11 @@ func (a *app) runAttach(ctx context.Context, o *attachOptions) error {
 	if err != nil {
 		return err
 	}
-	defer a.sweep(ctx, c)()
-	key, err := a.key()
+	asking, err := a.newConnection(c, &o.connect)
 	if err != nil {
 		return err
 	}
-	found, err := a.find(ctx, &connection{app: a, cloud: c, options: &o.connect, key: key}, o)
+	found, err := a.find(ctx, asking, o)
 	if err != nil {
 		return err
 	}
@@ -101,14 +100,15 @@ func (a *app) runAttach(ctx context.Context, o *attachOptions) error {
 // attach runs a session that exists. Its twin comes to its end as every twin
 // does, unless it is another's.
 func (a *app) attach(ctx context.Context, c *cloud, o *attachOptions, found place) error {
-	key, err := a.key()
-	if err != nil {
-		return err
-	}
+	defer a.sweep(ctx, c)()
 	o.connect.attach = &session.Attach{Session: found.info.ID, ReadOnly: o.readOnly, Scrollback: true}
 	o.connect.ttl = 0 // the twin's own
 	o.connect.tty = true
-	s := &connection{app: a, cloud: c, options: &o.connect, key: key, guest: !found.twin.Mine}
+	s, err := a.newConnection(c, &o.connect)
+	if err != nil {
+		return err
+	}
+	s.guest = !found.twin.Mine
 	if !s.guest {
 		s.guard = a.startGuard(c, o.connect.wire.Wire)
 	}

@@ -194,12 +194,10 @@ func (a *app) connect(ctx context.Context, o *connectOptions) error {
 			return err
 		}
 	}
-	defer a.sweep(ctx, c)()
-	key, err := a.key()
+	s, err := a.newConnection(c, o)
 	if err != nil {
 		return err
 	}
-	s := &connection{app: a, cloud: c, options: o, key: key}
 	if flag := o.terminalOnly(); flag != "" && !s.wantsTerminal() {
 		return usagef("%s is for a session with a terminal, and this is none", flag)
 	}
@@ -210,10 +208,28 @@ func (a *app) connect(ctx context.Context, o *connectOptions) error {
 	if yes {
 		return a.attach(ctx, c, &attachOptions{connect: *o}, found)
 	}
-	if !o.unguarded {
-		s.guard = a.startGuard(c, o.wire.Wire)
+	return s.inTwin(ctx)
+}
+
+// newConnection is one that runs the session which o asks for. Who wants other
+// work done in the twin changes its work.
+func (a *app) newConnection(c *cloud, o *connectOptions) (*connection, error) {
+	key, err := a.key()
+	if err != nil {
+		return nil, err
 	}
-	err = provision.With(ctx, c.backend, s.request(), provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
+	s := &connection{app: a, cloud: c, options: o, key: key}
+	s.work = s.session
+	return s, nil
+}
+
+// inTwin makes or joins a twin, does the work in it and takes it down again.
+func (s *connection) inTwin(ctx context.Context) error {
+	defer s.sweep(ctx, s.cloud)()
+	if !s.options.unguarded {
+		s.guard = s.startGuard(s.cloud, s.options.wire.Wire)
+	}
+	err := provision.With(ctx, s.cloud.backend, s.request(), provision.Options{Progress: s.ui.Progress, Abandon: s.abandon}, s.run)
 	s.guard.finish(err)
 	s.noteCost(err)
 	return err

@@ -27,6 +27,9 @@ type connection struct {
 	guard   *guard
 	guest   bool // the twin is another's: nothing of it is ours to end
 
+	// work is what is done in the twin; what it returns ends the connection.
+	work func(ctx context.Context, l *link, twin *provision.Twin) error
+
 	lease  *lease        // nil before there is a twin
 	number atomic.Uint32 // of our terminal session; 0 before it has one
 }
@@ -67,7 +70,7 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 	defer l.Close() //nolint:errcheck // the session is over, and its result known
 	s.noteWire(l)
 	stop := s.keepLease(ctx, l)
-	err = s.session(ctx, l, twin)
+	err = s.work(ctx, l, twin)
 	stop()
 	var detached *session.DetachedError
 	switch {
