@@ -19,7 +19,6 @@ import (
 const (
 	handshakeTimeout = 30 * time.Second
 	maxConnections   = 1024
-	maxSessions      = 64 // per connection
 	maxAuthTries     = 6
 
 	// Cloud Run sends SIGKILL ten seconds after SIGTERM. Within them

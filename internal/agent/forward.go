@@ -4,10 +4,10 @@ package agent
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"net"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -17,105 +17,121 @@ const (
 	// forwardDialTimeout bounds how long a connection for `ssh -L` may take to
 	// come about; TCP's own patience is minutes.
 	forwardDialTimeout = 10 * time.Second
-	// maxForwards is per connection: a browser opens dozens at once.
+	// maxForwards is how many forwarded connections one connection may have at a
+	// time, in either direction: a browser opens dozens at once.
 	maxForwards = 256
 )
 
-// forward serves a direct-tcpip channel (RFC 4254 §7.2): a TCP connection from
-// here to where the client asks.
-func (c *connection) forward(channel ssh.NewChannel, serving *sync.WaitGroup) {
-	var to struct {
-		Host       string
-		Port       uint32
-		OriginHost string
-		OriginPort uint32
-	}
-	if ssh.Unmarshal(channel.ExtraData(), &to) != nil || to.Port > 65535 {
-		channel.Reject(ssh.ConnectionFailed, "malformed request") //nolint:errcheck // the connection reports its own end
-		return
-	}
-	if !c.takeForward(1) {
-		channel.Reject(ssh.ResourceShortage, "too many forwarded connections") //nolint:errcheck // as above
-		return
-	}
-	serving.Go(func() { // not to keep other channels waiting
-		defer c.takeForward(-1)
-		ctx, cancel := context.WithTimeout(c.ctx, forwardDialTimeout)
-		defer cancel()
-		var dialer net.Dialer
-		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port))))
-		if err != nil {
-			channel.Reject(ssh.ConnectionFailed, err.Error()) //nolint:errcheck // as above
-			return
-		}
-		defer conn.Close() //nolint:errcheck // both directions have ended
-		ch, requests, err := channel.Accept()
-		if err != nil {
-			return
-		}
-		defer ch.Close() //nolint:errcheck // as above
-		pump(c.ctx, ch, requests, conn)
-	})
+// The channels that RFC 4254 §7.2 and OpenSSH's PROTOCOL, 2.4, define.
+const (
+	directTCP     = "direct-tcpip"
+	directUnix    = "direct-streamlocal@openssh.com"
+	forwardedTCP  = "forwarded-tcpip"
+	forwardedUnix = "forwarded-streamlocal@openssh.com"
+)
+
+// A target is what a client wants to be connected with.
+type target struct {
+	network string // tcp or unix
+	host    string
+	port    uint32
+	path    string
 }
 
-// takeForward counts forwarded connections up and down.
-func (c *connection) takeForward(n int) bool {
+func (t target) String() string {
+	if t.network == "unix" {
+		return t.path
+	}
+	return net.JoinHostPort(t.host, strconv.Itoa(int(t.port)))
+}
+
+// parseDirect reads the request for a channel that leads from here to elsewhere.
+func parseDirect(kind string, extra []byte) (target, *refusal) {
+	malformed := &refusal{ssh.ConnectionFailed, "malformed request"}
+	switch kind {
+	case directTCP:
+		var to struct {
+			Host       string
+			Port       uint32
+			OriginHost string
+			OriginPort uint32
+		}
+		if ssh.Unmarshal(extra, &to) != nil || to.Port > 65535 {
+			return target{}, malformed
+		}
+		return target{network: "tcp", host: to.Host, port: to.Port}, nil
+	case directUnix:
+		var to struct {
+			Path     string
+			Reserved string
+			Unused   uint32
+		}
+		if ssh.Unmarshal(extra, &to) != nil {
+			return target{}, malformed
+		}
+		if err := checkSocketPath(to.Path); err != nil {
+			return target{}, &refusal{ssh.ConnectionFailed, err.Error()}
+		}
+		return target{network: "unix", path: to.Path}, nil
+	}
+	return target{}, unsupported(kind)
+}
+
+// forward serves a channel that leads to a target. It has a place among the
+// forwarded connections, and gives it back.
+func (c *connection) forward(channel ssh.NewChannel, to target) {
+	defer c.endForward()
+	ctx, cancel := context.WithTimeout(c.ctx, forwardDialTimeout)
+	defer cancel()
+	conn, err := to.dial(ctx)
+	if err != nil {
+		reject(channel, &refusal{ssh.ConnectionFailed, fmt.Sprintf("connecting to %s: %s", to, plainReason(err))})
+		return
+	}
+	ch, requests, err := channel.Accept()
+	if err != nil {
+		conn.Close() //nolint:errcheck // nobody has used it
+		return
+	}
+	pump(c.ctx, ch, requests, conn)
+}
+
+// dial connects with the target.
+func (t target) dial(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer
+	if t.network == "unix" {
+		return dialer.DialContext(ctx, "unix", t.path)
+	}
+	if !strings.EqualFold(strings.TrimSuffix(t.host, "."), "localhost") {
+		return dialer.DialContext(ctx, "tcp", t.String())
+	}
+	// Images need not have an /etc/hosts, and no name server is to be asked.
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(t.port))))
+	if err != nil {
+		if six, sixErr := dialer.DialContext(ctx, "tcp", net.JoinHostPort("::1", strconv.Itoa(int(t.port)))); sixErr == nil {
+			return six, nil
+		}
+	}
+	return conn, err
+}
+
+// takeForward takes a place among the forwarded connections, if there is one.
+func (c *connection) takeForward() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.forwards+n > maxForwards {
+	if c.forwards >= maxForwards {
 		return false
 	}
-	c.forwards += n
+	c.forwards++
 	return true
 }
 
-// halfCloser is what both ends of a forwarding can do: end one direction.
-type halfCloser interface {
-	io.ReadWriteCloser
-	CloseWrite() error
+func (c *connection) endForward() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forwards--
 }
 
-// pump moves bytes both ways until both directions have ended, the client has
-// closed the channel, or ctx ends. The end of one direction is passed on by
-// itself: protocols that say all and then listen rely on it.
-func pump(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, conn net.Conn) {
-	tcp, ok := conn.(halfCloser)
-	if !ok { // cannot happen: it was dialled as TCP
-		return
-	}
-	defer context.AfterFunc(ctx, func() { tcp.Close() })() //nolint:errcheck // it is being given up
-	uploaded := make(chan struct{})
-	var both sync.WaitGroup
-	both.Go(func() {
-		defer close(uploaded)
-		copyOneWay(tcp, ch, ch, tcp)
-	})
-	both.Go(func() { copyOneWay(ch, tcp, ch, tcp) })
-	go func() {
-		ssh.DiscardRequests(requests)
-		// A client that has closed its channel hears nothing more, but what it
-		// sent before is still to be delivered.
-		<-uploaded
-		tcp.Close() //nolint:errcheck // see above
-	}()
-	both.Wait()
-}
-
-// copyOneWay passes the end of a direction on. One that broke cannot be ended in
-// good order: whoever waits for it would take what came for all there is. Then
-// both ends are closed.
-func copyOneWay(to, from halfCloser, ends ...io.Closer) {
-	_, err := io.Copy(to, from)
-	if err == nil {
-		err = to.CloseWrite()
-	}
-	if err != nil {
-		closeEach(ends)
-	}
-}
-
-func closeEach(all []io.Closer) {
-	for _, c := range all {
-		c.Close() //nolint:errcheck // it is being given up
-	}
+func tooManyForwards() *refusal {
+	return &refusal{ssh.ResourceShortage, fmt.Sprintf("more than %d forwarded connections on one connection", maxForwards)}
 }
