@@ -197,13 +197,18 @@ func newServer(cfg Config) (*server, error) {
 
 // sshConfig allows modern algorithms only. aes128-gcm comes first because it is
 // twice as fast as chacha20-poly1305 where the CPU has AES, which Cloud Run's
-// have. Who may log in is added for each connection.
+// have. The aes-ctr ones are for clients that have neither, like paramiko 2; with
+// them, as with all, no MAC but encrypt-then-MAC is allowed. Who may log in is
+// added for each connection.
 func (s *server) sshConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 	config := &ssh.ServerConfig{
 		Config: ssh.Config{
 			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519},
-			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
-			MACs:         []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
+			Ciphers: []string{
+				ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305,
+				ssh.CipherAES128CTR, ssh.CipherAES256CTR,
+			},
+			MACs: []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM},
 		},
 		MaxAuthTries:  maxAuthTries,
 		ServerVersion: "SSH-2.0-cloudssh_" + versionToken(s.version),
