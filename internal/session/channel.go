@@ -149,6 +149,15 @@ func (r *run) start() {
 
 // ask makes the requests that lead to a running command.
 func (r *run) ask() error {
+	if r.cmd.ForwardAgent != nil {
+		ok, err := r.ch.SendRequest("auth-agent-req@openssh.com", true, nil)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			r.notice("the agent in the twin does not forward your SSH agent")
+		}
+	}
 	if t := r.cmd.Terminal; t != nil {
 		if err := r.require("pty-req", ptyRequest(t), "a terminal"); err != nil {
 			return err

@@ -31,7 +31,11 @@ type Config struct {
 // several goroutines.
 type Client struct {
 	conn  ssh.Conn
+	lower *watchedConn // below SSH
 	grace time.Duration
+
+	listeners listeners // of ours in the instance
+	agents    agents    // ways to the local SSH agent
 
 	asking chan struct{} // holds a token while a global request is under way
 
@@ -62,12 +66,12 @@ func New(ctx context.Context, conn net.Conn, cfg Config) (*Client, error) {
 		}
 		return nil, fmt.Errorf("starting SSH: %w", err)
 	}
-	c := &Client{conn: sc, grace: abortGrace, asking: make(chan struct{}, 1), done: make(chan struct{})}
+	c := &Client{conn: sc, lower: watched, grace: abortGrace, asking: make(chan struct{}, 1), done: make(chan struct{})}
 	go answer(reqs)
-	go reject(chans)
+	go c.accept(chans)
 	go func() {
 		c.err = sc.Wait()
-		if first := watched.first(); first != nil {
+		if first := c.broken(); first != nil {
 			c.err = first
 		}
 		close(c.done)
@@ -113,18 +117,15 @@ func answer(reqs <-chan *ssh.Request) {
 	}
 }
 
-// reject refuses channels that the agent opens: we offer none.
-func reject(chans <-chan ssh.NewChannel) {
-	for c := range chans {
-		_ = c.Reject(ssh.UnknownChannelType, "not offered by cloudssh")
-	}
-}
-
 // ID names the connection to the agent: the SSH session identifier in hex.
 func (c *Client) ID() string { return hex.EncodeToString(c.conn.SessionID()) }
 
 // Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.done }
+
+// broken is the error that ended, or is about to end, the connection; nil while
+// there is none.
+func (c *Client) broken() error { return c.lower.first() }
 
 // Close ends the connection and all that runs on it.
 func (c *Client) Close() error {

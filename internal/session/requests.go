@@ -183,7 +183,7 @@ func (c *Client) ask(ctx context.Context, request string, payload []byte) ([]byt
 		defer func() { <-c.asking }()
 		ok, payload, err := c.conn.SendRequest(request, true, payload)
 		if err == nil && !ok {
-			err = fmt.Errorf("the agent does not know or allow %s", request)
+			err = &deniedError{request}
 		}
 		got <- answer{payload, err}
 	}()
@@ -193,4 +193,11 @@ func (c *Client) ask(ctx context.Context, request string, payload []byte) ([]byt
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// deniedError is the answer to a global request that gives no reason.
+type deniedError struct{ request string }
+
+func (e *deniedError) Error() string {
+	return "the agent does not know or allow " + e.request
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,11 @@ type Command struct {
 	Stdout, Stderr io.Writer
 
 	Signals <-chan ssh.Signal // forwarded to the command; may be nil
+
+	// ForwardAgent, when not nil, lets the command use an SSH agent: it is
+	// called for each connection to it. One that an agent of the twin refuses to
+	// forward is told by Notice.
+	ForwardAgent func() (net.Conn, error)
 
 	// Sessions with a terminal belong to the agent; what follows is for them
 	// alone, and only our agent knows it.
@@ -105,6 +111,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 	}
 	cmd.Control.set(r)
 	defer cmd.Control.set(nil)
+	defer c.agents.allow(cmd.ForwardAgent)()
 	defer close(r.over)
 	go r.collect(reqs)
 	go r.start()
