@@ -28,7 +28,8 @@ type session struct {
 	window  window // its size
 	persist time.Duration
 	command string
-	started bool // a program was asked for
+	agent   string // the socket that leads to the client's SSH agent
+	started bool   // a program was asked for
 	begun   time.Time
 
 	ended    chan struct{} // closed when the program and its output are done
@@ -102,6 +103,8 @@ func (s *session) request(kind string, payload []byte) (ok bool, start func()) {
 		return pty != nil && pty.sendBreak() == nil, nil
 	case "eow@openssh.com":
 		return s.stopOutput(), nil
+	case "auth-agent-req@openssh.com":
+		return s.forwardAgent(), nil
 	case "shell", "exec", "exec-argv@cloudssh", "subsystem":
 		return s.begin(kind, payload)
 	case "attach@cloudssh":
@@ -131,6 +134,18 @@ func (s *session) setEnv(payload []byte) bool {
 	}
 	s.env = append(s.env, req.Name+"="+req.Value)
 	return true
+}
+
+// forwardAgent gives the program a way to the client's SSH agent.
+func (s *session) forwardAgent() bool {
+	if s.started {
+		return false
+	}
+	socket, ok := s.conn.forwardAgent()
+	if ok {
+		s.agent = socket
+	}
+	return ok
 }
 
 func (s *session) signal(payload []byte) bool {
@@ -248,14 +263,14 @@ func (s *session) begin(kind string, payload []byte) (bool, func()) {
 			return false, nil
 		}
 		s.command = req.Command
-		run = func() { s.run(s.shellProgram(req.Command, "-c", req.Command)) }
+		run = func() { s.runLine(req.Command) }
 	case "exec-argv@cloudssh":
 		argv, err := parseArgv(payload)
 		if err != nil {
 			return false, nil
 		}
 		s.command = strings.Join(argv, " ")
-		run = func() { s.run(s.argvProgram(argv)) }
+		run = func() { s.runArgs(argv) }
 	case "subsystem":
 		var req struct{ Name string }
 		if ssh.Unmarshal(payload, &req) != nil || req.Name != "sftp" {
@@ -281,6 +296,9 @@ func (s *session) environ() []string {
 	}
 	if s.term != "" {
 		env = setenv(env, "TERM", s.term)
+	}
+	if s.agent != "" {
+		env = setenv(env, "SSH_AUTH_SOCK", s.agent)
 	}
 	return env
 }
