@@ -69,7 +69,7 @@ func (s *connection) run(ctx context.Context, twin *provision.Twin) (deleteTwin 
 	}
 	defer l.Close() //nolint:errcheck // the session is over, and its result known
 	s.noteWire(l)
-	stop := s.keepLease(ctx, l)
+	stop := s.keepLease(ctx, l.Renew)
 	err = s.work(ctx, l, twin)
 	stop()
 	var detached *session.DetachedError

@@ -41,18 +41,27 @@ func (s *connection) noteWire(l *link) {
 func (s *connection) dial(ctx context.Context, twin *provision.Twin) (l *link, err error) {
 	update, done := s.ui.Progress("connecting to " + twin.Name)
 	defer func() { done(err) }()
-	l = &link{outage: newOutage()}
+	if l, err = s.open(ctx, twin, update); err != nil {
+		return nil, err
+	}
+	if l.Client, err = s.handshake(ctx, l.conn); err != nil {
+		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
+	}
+	s.guard.tell(guardMessage{Connection: l.ID(), Instance: l.conn.Peer().Instance})
+	return l, nil
+}
+
+// open connects to the agent: what it returns has no Client yet.
+func (s *connection) open(ctx context.Context, twin *provision.Twin, update func(string)) (*link, error) {
+	l := &link{outage: newOutage()}
 	e := s.endpoint(twin)
 	e.Observe = l.outage.observe
+	var err error
 	if l.conn, err = s.dialPatiently(ctx, twin, e, update); err != nil {
 		return nil, s.explain(err, twin)
 	}
 	peer := l.conn.Peer()
 	s.log.Info("connected", "twin", twin.Name, "instance", peer.Instance, "host key", peer.HostKey)
-	if l.Client, err = s.handshake(ctx, l.conn); err != nil {
-		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
-	}
-	s.guard.tell(guardMessage{Connection: l.ID(), Instance: peer.Instance})
 	return l, nil
 }
 

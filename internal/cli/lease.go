@@ -48,9 +48,12 @@ func (l *lease) extended(until time.Time) provision.Twin {
 // due is when the lease is to be renewed: half of it is over.
 func (l *lease) due() time.Time { return l.ends().Add(-l.ttl / 2) }
 
+// tellLease tells the agent of a twin until when its lease was renewed.
+type tellLease func(ctx context.Context, until time.Time) error
+
 // keepLease renews the lease while a session lives, until the returned
 // function is called.
-func (s *connection) keepLease(ctx context.Context, l *link) (stop func()) {
+func (s *connection) keepLease(ctx context.Context, tell tellLease) (stop func()) {
 	if s.guest {
 		return func() {}
 	}
@@ -68,7 +71,7 @@ func (s *connection) keepLease(ctx context.Context, l *link) (stop func()) {
 			if time.Now().Before(s.lease.due()) {
 				continue
 			}
-			err := s.renew(ctx, l)
+			err := s.renew(ctx, tell)
 			if errors.Is(err, provision.ErrTwinGone) {
 				return
 			}
@@ -85,7 +88,7 @@ func (s *connection) keepLease(ctx context.Context, l *link) (stop func()) {
 
 // renew moves the lease's end on the platform, then at the agent: the other
 // way round an agent would outlive what others may delete.
-func (s *connection) renew(ctx context.Context, l *link) error {
+func (s *connection) renew(ctx context.Context, tell tellLease) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	until := time.Now().Add(s.lease.ttl).Truncate(time.Second)
@@ -95,7 +98,7 @@ func (s *connection) renew(ctx context.Context, l *link) error {
 	if err := s.cloud.backend.Renew(ctx, twin, until); err != nil {
 		return err
 	}
-	if err := l.Renew(ctx, until); err != nil {
+	if err := tell(ctx, until); err != nil {
 		return err
 	}
 	twin = s.lease.extended(until)

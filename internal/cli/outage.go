@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cloudssh/cloudssh/internal/transport"
+	"github.com/cloudssh/cloudssh/internal/ui"
 )
 
 // outageVisible is how long a connection may be gone before the person is
@@ -82,4 +83,18 @@ func (o *outage) follow(ctx context.Context, lost, back func(lasted time.Duratio
 			tick.Reset(time.Second)
 		}
 	}
+}
+
+// tell tells of outages in lines, until ctx or the connection ends.
+func (o *outage) tell(ctx context.Context, out *ui.UI) {
+	told := false
+	o.follow(ctx, func(time.Duration) {
+		if !told {
+			out.Notef("the connection is lost; trying again")
+		}
+		told = true
+	}, func(lasted time.Duration) {
+		out.Notef("connected again after %s", short(lasted))
+		told = false
+	})
 }

@@ -44,6 +44,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newAttachCmd(a),
 		newSessionsCmd(a),
 		newListCmd(a),
+		newProxyCmd(a),
 		newCleanupCmd(a),
 		newDemoCmd(a),
 		newEmulatorCmd(a),

@@ -92,7 +92,7 @@ func (l *Listener) create(w wire, a attach, r *http.Request, principal string, a
 		Version: l.cfg.Version, Instance: l.cfg.Instance, HostKey: l.cfg.HostKey,
 		RequestTimeout: l.cfg.RequestTimeout, Keep: l.cfg.Keep,
 	}
-	l.conns <- &Conn{stream: s, peer: peer, principal: principal} // never blocks: it has a slot
+	l.conns <- &Conn{stream: s, id: id, peer: peer, principal: principal} // never blocks: it has a slot
 	if l.closed() {
 		l.drain()
 	}

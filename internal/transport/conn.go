@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/hex"
 	"net"
 	"time"
 )
@@ -14,12 +15,17 @@ import (
 // it.
 type Conn struct {
 	*stream
+	id        streamID
 	peer      Peer
 	principal string
 	keeper    *keeper // nil on the agent's side
 }
 
 var _ net.Conn = (*Conn)(nil)
+
+// ID names the stream at both ends, in hex. It is no secret: coming back to a
+// stream takes its key.
+func (c *Conn) ID() string { return hex.EncodeToString(c.id[:]) }
 
 // Peer says who is at the other end. On the agent's side it is what the agent
 // itself told the client.

@@ -35,7 +35,7 @@ func Dial(ctx context.Context, e Endpoint) (*Conn, error) {
 	if err := k.begin(ctx); err != nil {
 		return nil, err
 	}
-	return &Conn{stream: k.s, peer: k.peer, keeper: k}, nil
+	return &Conn{stream: k.s, id: k.id, peer: k.peer, keeper: k}, nil
 }
 
 // openWebSocket upgrades a request to a WebSocket.

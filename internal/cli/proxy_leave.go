@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/session"
+	"github.com/cloudssh/cloudssh/internal/transport"
+)
+
+// control is a connection of our own to the agent, for a question. It does not
+// count as one that is in the twin.
+func (p *proxy) control(ctx context.Context, twin *provision.Twin) (*session.Client, error) {
+	conn, err := transport.Dial(ctx, p.endpoint(twin))
+	if err != nil {
+		return nil, err
+	}
+	client, err := p.handshake(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.Hold(ctx); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return client, nil
+}
+
+// renewAtAgent is the agent's part of a renewal.
+func (p *proxy) renewAtAgent(ctx context.Context, twin *provision.Twin, until time.Time) error {
+	client, err := p.control(ctx, twin)
+	if err != nil {
+		return err
+	}
+	return errors.Join(client.Renew(ctx, until), client.Close())
+}
+
+// leaveTwin reports whether we were the last in a twin. When nobody answers,
+// our guard goes on to ask: nobody waits for it.
+func (p *proxy) leaveTwin(ctx context.Context, l *link, twin *provision.Twin) bool {
+	if l.outage.down() {
+		return p.leaveToGuard(twin)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	client, err := p.control(ctx, twin)
+	if err != nil {
+		p.log.Info("asking the agent who else is there", "error", err)
+		return isGone(err) || p.leaveToGuard(twin)
+	}
+	defer client.Close() //nolint:errcheck // it has only asked
+	if err := client.Gone(ctx, l.conn.ID()); err != nil {
+		p.log.Debug("the agent has forgotten our connection already", "error", err)
+	}
+	left, err := client.Leave(ctx)
+	switch {
+	case err != nil:
+		p.log.Info("leaving", "error", err)
+		return p.leaveToGuard(twin)
+	case left.Detached > 0:
+		p.ui.Notef("%s stays: %d detached session(s) in it", twin.Name, left.Detached)
+		if status, err := client.Status(ctx); err != nil || status.Holders <= 1 { // we are one
+			p.guard.handOver()
+		}
+	case left.Connections > 0:
+		p.ui.Notef("%s stays: %d more connection(s) into it", twin.Name, left.Connections)
+	}
+	return left.None()
+}
+
+// leaveToGuard has the guard do what we cannot; without one, whoever made the
+// twin deletes it.
+func (p *proxy) leaveToGuard(twin *provision.Twin) bool {
+	if p.guard.lives() {
+		p.guard.hangUp() // as if we had died
+		return false
+	}
+	return p.unsaid(twin)
+}
+
+// closedToUs reports whether an agent has ended our connection because the last
+// of the others left while we came in: the twin is about to go.
+func (p *proxy) closedToUs(ctx context.Context, twin *provision.Twin) bool {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	conn, err := transport.Dial(ctx, p.endpoint(twin))
+	if err == nil {
+		_ = conn.Abort() // it was only a question
+		return false
+	}
+	return isGone(err) || p.gone(ctx, err, twin)
+}
+
+// isGone reports whether an agent takes nobody any more.
+func isGone(err error) bool {
+	var (
+		status *transport.StatusError
+		final  *transport.FinalError
+	)
+	return errors.As(err, &status) && status.Code == http.StatusGone ||
+		errors.As(err, &final) && final.Reason == transport.Gone
+}
