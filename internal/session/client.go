@@ -127,6 +127,16 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // there is none.
 func (c *Client) broken() error { return c.lower.first() }
 
+// Err says why the connection has ended; nil while it has not.
+func (c *Client) Err() error {
+	select {
+	case <-c.done:
+		return c.lost()
+	default:
+		return nil
+	}
+}
+
 // Close ends the connection and all that runs on it.
 func (c *Client) Close() error {
 	err := c.conn.Close()

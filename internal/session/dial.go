@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -27,7 +28,8 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		var refused *ssh.OpenChannelError
 		if errors.As(err, &refused) {
-			err = &RefusedError{Reason: refused.Message, Prohibited: refused.Reason == ssh.Prohibited}
+			reason := strings.TrimPrefix(refused.Message, "connecting to "+address+": ") // which is said below
+			err = &RefusedError{Reason: reason, Prohibited: refused.Reason == ssh.Prohibited}
 		}
 		return nil, fmt.Errorf("connecting to %s through the agent: %w", address, err)
 	}

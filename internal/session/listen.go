@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -42,7 +43,7 @@ func (c *Client) Listen(ctx context.Context, network, address string) (net.Liste
 	var denied *deniedError
 	switch {
 	case errors.As(err, &denied):
-		err = &RefusedError{}
+		err = &RefusedError{Reason: strings.TrimPrefix(denied.reason, "listening on "+address+": ")} // which is said below
 	case err == nil && network == "tcp" && l.port == 0:
 		err = l.chosen(reply)
 	}

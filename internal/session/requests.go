@@ -183,7 +183,7 @@ func (c *Client) ask(ctx context.Context, request string, payload []byte) ([]byt
 		defer func() { <-c.asking }()
 		ok, payload, err := c.conn.SendRequest(request, true, payload)
 		if err == nil && !ok {
-			err = &deniedError{request}
+			err = &deniedError{request, string(payload)}
 		}
 		got <- answer{payload, err}
 	}()
@@ -195,8 +195,9 @@ func (c *Client) ask(ctx context.Context, request string, payload []byte) ([]byt
 	}
 }
 
-// deniedError is the answer to a global request that gives no reason.
-type deniedError struct{ request string }
+// deniedError is the answer to a global request that is not granted. RFC 4254
+// has no place for a reason in it; our agent adds one where it has one.
+type deniedError struct{ request, reason string }
 
 func (e *deniedError) Error() string {
 	return "the agent does not know or allow " + e.request
