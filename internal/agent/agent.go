@@ -17,10 +17,6 @@ import (
 )
 
 const (
-	handshakeTimeout = 30 * time.Second
-	maxConnections   = 1024
-	maxAuthTries     = 6
-
 	// Cloud Run sends SIGKILL ten seconds after SIGTERM. Within them
 	// processes get hangupGrace to end themselves; one second is in reserve.
 	hangupGrace = 5 * time.Second
@@ -87,9 +83,9 @@ type server struct {
 
 	mu         sync.Mutex
 	conns      map[*connection]bool
-	generation int  // of conns
-	opening    int  // connections in their handshake
-	refusing   bool // the twin is about to be deleted
+	generation int        // of conns
+	opening    []*opening // the oldest first
+	refusing   bool       // the twin is about to be deleted
 	stopping   bool
 	reached    bool // there was a connection
 	idleSince  time.Time
@@ -245,7 +241,7 @@ func (s *server) accept(l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		if !s.admit() {
+		if !s.admit(conn) {
 			s.log.Warn("connection refused", "reason", "too many connections, or the agent stops")
 			conn.Close() //nolint:errcheck // nobody used it
 			continue
@@ -254,23 +250,12 @@ func (s *server) accept(l net.Listener) error {
 	}
 }
 
-// admit counts a new connection in, if there may be one more.
-func (s *server) admit() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopping || len(s.conns)+s.opening >= maxConnections {
-		return false
-	}
-	s.opening++
-	return true
-}
-
 // register makes a connection count. It is refused when the last one said
 // that it leaves, whenever its own handshake began.
 func (s *server) register(c *connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refusing || s.stopping {
+	if s.refusing || s.stopping || len(s.conns) >= maxConnections {
 		return false
 	}
 	s.conns[c] = true
@@ -399,6 +384,9 @@ func (s *server) flush(l net.Listener) {
 
 func (s *server) closeConnections() {
 	s.mu.Lock()
+	for _, o := range s.opening {
+		go abortStream(o.conn)
+	}
 	for c := range s.conns {
 		go c.Close() //nolint:errcheck // may wait for a dead peer
 	}

@@ -75,11 +75,7 @@ func (s *server) handle(nc net.Conn) {
 
 // handshake takes a connection through key exchange and authentication.
 func (s *server) handshake(nc net.Conn) (*connection, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	defer func() {
-		s.mu.Lock()
-		s.opening--
-		s.mu.Unlock()
-	}()
+	defer s.opened(nc)
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, nil, fmt.Errorf("setting a deadline: %w", err)
 	}
@@ -150,9 +146,5 @@ func (c *connection) detached() (since time.Time, ok bool) {
 
 // abort ends the connection without waiting for a client that is gone.
 func (c *connection) abort() {
-	if conn, ok := c.stream.(interface{ Abort() error }); ok {
-		conn.Abort() //nolint:errcheck // it is being given up
-		return
-	}
-	c.Close() //nolint:errcheck // as above
+	abortStream(c.stream)
 }

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -35,9 +36,9 @@ func pump(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, con
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer close(uploaded)
-		copyOneWay(end, ch, ch, end)
+		copyOneWay(end, ch)
 	})
-	both.Go(func() { copyOneWay(ch, end, ch, end) })
+	both.Go(func() { copyOneWay(ch, end) })
 	go func() {
 		defer close(closed)
 		ssh.DiscardRequests(requests)
@@ -51,21 +52,38 @@ func pump(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, con
 	<-closed
 }
 
-// copyOneWay passes the end of a direction on. One that broke cannot be ended in
-// good order: whoever waits for it would take what came for all there is. Then
-// both ends are closed.
-func copyOneWay(to, from halfCloser, ends ...io.Closer) {
-	_, err := io.Copy(to, from)
-	if err == nil {
-		err = to.CloseWrite()
-	}
-	if err != nil {
-		closeEach(ends)
-	}
-}
+// The buffer of each direction grows when reads fill it. The SSH library tells
+// the client after a read of its data how much it may send now, in a packet of
+// its own: longer reads make fewer of them. Most connections stay small.
+const (
+	pumpBuffer    = 8 << 10
+	maxPumpBuffer = 128 << 10
+)
 
-func closeEach(all []io.Closer) {
-	for _, c := range all {
-		c.Close() //nolint:errcheck // it is being given up
+// copyOneWay passes on what comes, and the end of it. When the other side takes no
+// more it only stops: what it said before that, an early answer say, may still be
+// on its way in the other direction. A direction that broke cannot be ended in good
+// order, for whoever waits for its end would take what came for all there is: then
+// both sides are closed.
+func copyOneWay(to, from halfCloser) {
+	buf := make([]byte, pumpBuffer)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			to.CloseWrite() //nolint:errcheck // as when it takes no more
+			return
+		case err != nil:
+			to.Close()   //nolint:errcheck // it is being given up
+			from.Close() //nolint:errcheck // as above
+			return
+		case n == len(buf) && n < maxPumpBuffer:
+			buf = make([]byte, 4*len(buf))
+		}
 	}
 }

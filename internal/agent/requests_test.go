@@ -83,7 +83,7 @@ func (a *knownAgent) dial(t *testing.T, principal string, key ssh.Signer) (*ssh.
 	}
 	client, server := memPipe()
 	conn := &knownConn{Conn: server, principal: principal}
-	if !a.admit() {
+	if !a.admit(conn) {
 		t.Fatal("no more connections")
 	}
 	a.running.Go(func() { a.handle(conn) })

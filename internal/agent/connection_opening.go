@@ -1,0 +1,71 @@
+//go:build linux || darwin
+
+package agent
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// handshakeTimeout is sshd's LoginGraceTime: users type passphrases meanwhile.
+	handshakeTimeout = 2 * time.Minute
+	// maxOpening is how many connections may be in their handshake, apart from
+	// maxConnections that have logged in.
+	maxOpening     = 100
+	maxConnections = 1024
+	maxAuthTries   = 6
+)
+
+// An opening is a connection in its handshake.
+type opening struct {
+	conn  net.Conn
+	owner bool // the front door has verified that it is of the owner's account
+}
+
+// admit takes a new connection in. When there are too many in their handshake
+// already, the oldest has to go: whoever fills the places and says nothing loses
+// them to those who log in, which takes a moment. sshd's MaxStartups, which turns
+// away at random who comes, would shut the owner out.
+func (s *server) admit(nc net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping || len(s.conns) >= maxConnections {
+		return false
+	}
+	if len(s.opening) >= maxOpening {
+		s.displace()
+	}
+	owner := s.settings.Owner != "" && strings.EqualFold(principal(nc), s.settings.Owner)
+	s.opening = append(s.opening, &opening{nc, owner})
+	return true
+}
+
+// displace ends the oldest handshake that is not known to be the owner's. The
+// mutex is held.
+func (s *server) displace() {
+	i := max(0, slices.IndexFunc(s.opening, func(o *opening) bool { return !o.owner }))
+	victim := s.opening[i].conn
+	s.opening = slices.Delete(s.opening, i, i+1)
+	s.log.Warn("connection refused", "remote", victim.RemoteAddr().String(), "reason", "too many connections are logging in")
+	// Its handshake fails then. It may wait for a peer.
+	go abortStream(victim)
+}
+
+// opened ends the handshake of a connection, however it went.
+func (s *server) opened(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening = slices.DeleteFunc(s.opening, func(o *opening) bool { return o.conn == nc })
+}
+
+// abortStream ends a connection without waiting for a peer that is gone.
+func abortStream(nc net.Conn) {
+	if conn, ok := nc.(interface{ Abort() error }); ok {
+		conn.Abort() //nolint:errcheck // it is being given up
+		return
+	}
+	nc.Close() //nolint:errcheck // as above
+}
