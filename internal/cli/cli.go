@@ -29,6 +29,7 @@ type app struct {
 	log      *slog.Logger
 	ui       *ui.UI        // set once the flags are known
 	terminal *tty.Terminal // nil unless stdin and stdout are terminals
+	folder   string        // --config-dir; empty: the environment says where it is
 	abandon  <-chan struct{}
 }
 

@@ -45,6 +45,9 @@ func (s *connection) dial(ctx context.Context, twin *provision.Twin) (l *link, e
 		return nil, err
 	}
 	if l.Client, err = s.handshake(ctx, l.conn); err != nil {
+		if ctx.Err() == nil && s.closedToUs(ctx, twin) {
+			return nil, fmt.Errorf("%w: %w", provision.ErrTwinGone, err)
+		}
 		return nil, fmt.Errorf("opening the SSH session in %s: %w", twin.Name, err)
 	}
 	s.guard.tell(guardMessage{Connection: l.ID(), Instance: l.conn.Peer().Instance})
@@ -203,11 +206,28 @@ func (s *connection) shutOut(ctx context.Context, err error, twin *provision.Twi
 	if ctx.Err() != nil || !errors.As(err, &none) || none.Fate != session.NotStarted {
 		return false
 	}
+	return s.closedToUs(ctx, twin)
+}
+
+// closedToUs reports whether an agent takes nobody any more, because the last
+// of the others has left.
+func (s *connection) closedToUs(ctx context.Context, twin *provision.Twin) bool {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
 	conn, err := transport.Dial(ctx, s.endpoint(twin))
 	if err == nil {
-		_ = conn.Close() // the connection was only a question
+		_ = conn.Abort() // it was only a question
 		return false
 	}
-	var status *transport.StatusError
-	return errors.As(err, &status) && (status.Code == http.StatusGone || s.gone(ctx, err, twin))
+	return isGone(err) || s.gone(ctx, err, twin)
+}
+
+// isGone reports whether an agent has answered that it takes nobody any more.
+func isGone(err error) bool {
+	var (
+		status *transport.StatusError
+		final  *transport.FinalError
+	)
+	return errors.As(err, &status) && status.Code == http.StatusGone ||
+		errors.As(err, &final) && final.Reason == transport.Gone
 }

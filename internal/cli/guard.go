@@ -102,6 +102,7 @@ func (a *app) guardArgs(c *cloud) []string {
 	for flag, value := range map[string]string{
 		"region": c.config.Region, "account": a.global.account,
 		"configuration": a.global.configuration, "impersonate-service-account": a.global.impersonate,
+		"config-dir": a.folder,
 	} {
 		if value != "" {
 			args = append(args, "--"+flag+"="+value)

@@ -36,6 +36,7 @@ func newGuardCmd(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().Var(&wire, "wire", "what the session connects with")
+	a.registerFolder(cmd)
 	return cmd
 }
 

@@ -72,6 +72,9 @@ func makeKey(dir, file string) (err error) {
 
 // configDir is where cloudssh keeps its key.
 func (a *app) configDir() (string, error) {
+	if a.folder != "" {
+		return a.folder, nil
+	}
 	if dir := a.env("CLOUDSSH_CONFIG_DIR"); dir != "" {
 		return dir, nil
 	}

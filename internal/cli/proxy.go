@@ -16,6 +16,10 @@ import (
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
 
+// ProxyCommand is the first argument of a process that ssh starts, even when
+// its program is a plugin.
+const ProxyCommand = "proxy"
+
 const proxyLong = `Carries the bytes of an SSH client, which it takes from standard input and
 gives to standard output, into a twin: the ProxyCommand of OpenSSH and of all
 that use it. The twin is made, or joined, and deleted when the last connection
@@ -41,7 +45,7 @@ type proxyOptions struct {
 func newProxyCmd(a *app) *cobra.Command {
 	o := &proxyOptions{}
 	cmd := &cobra.Command{
-		Use:               "proxy HOST",
+		Use:               ProxyCommand + " HOST",
 		Short:             "Carry any SSH client's connection into a twin, as its ProxyCommand",
 		Long:              proxyLong,
 		Example:           proxyExample,
@@ -64,9 +68,16 @@ func newProxyCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.progress, "progress", false, "say on standard error what happens, and what the twin costs")
 	f.Var(&o.connect.wire, "wire", "what to connect with")
 	complete(cmd, "wire", transport.WireAuto.String(), transport.WireWebSocket.String(), transport.WireHTTP.String())
+	a.registerFolder(cmd)
 	o.connect.escape = "none"
 	o.connect.registerTwin(cmd)
 	return cmd
+}
+
+// registerFolder registers a flag of commands that others start, with an
+// environment that need not be the person's.
+func (a *app) registerFolder(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.folder, "config-dir", "", "folder of cloudssh's key and known_hosts (default: $CLOUDSSH_CONFIG_DIR, else the user's)")
 }
 
 func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {

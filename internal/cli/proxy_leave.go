@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
@@ -78,27 +77,4 @@ func (p *proxy) leaveToGuard(twin *provision.Twin) bool {
 		return false
 	}
 	return p.unsaid(twin)
-}
-
-// closedToUs reports whether an agent has ended our connection because the last
-// of the others left while we came in: the twin is about to go.
-func (p *proxy) closedToUs(ctx context.Context, twin *provision.Twin) bool {
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	conn, err := transport.Dial(ctx, p.endpoint(twin))
-	if err == nil {
-		_ = conn.Abort() // it was only a question
-		return false
-	}
-	return isGone(err) || p.gone(ctx, err, twin)
-}
-
-// isGone reports whether an agent takes nobody any more.
-func isGone(err error) bool {
-	var (
-		status *transport.StatusError
-		final  *transport.FinalError
-	)
-	return errors.As(err, &status) && status.Code == http.StatusGone ||
-		errors.As(err, &final) && final.Reason == transport.Gone
 }

@@ -39,7 +39,9 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: this is a plugin of the cf command line\n  hint: cf install-plugin %s\n", os.Args[0])
 		os.Exit(2)
 	}
-	if os.Args[1] == cli.GuardCommand { // a session's own helper; cf's first argument is a number
+	// A session's own helper, and what config write has told ssh to run. cf's
+	// first argument is a number.
+	if os.Args[1] == cli.GuardCommand || os.Args[1] == cli.ProxyCommand {
 		os.Exit(cli.MainAs(version, "cf cloudssh", os.Args[1:]))
 	}
 	var p cloudssh
