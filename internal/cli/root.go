@@ -49,6 +49,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newDemoCmd(a),
 		newEmulatorCmd(a),
 		newGuardCmd(a),
+		newConfigCmd(a),
 		newVersionCmd(a),
 	} {
 		root.AddCommand(c)

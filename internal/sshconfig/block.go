@@ -11,13 +11,17 @@ import (
 type Block struct {
 	Prefix       string   // of the host names, such as "cloudssh-"
 	Names        []string // that stand in the configuration, for tools that list hosts; without the prefix
-	Command      []string // what ProxyCommand runs; the host's name is added to it
+	Command      []string // what ProxyCommand runs, HostName standing for the host
 	IdentityFile string
 	KnownHosts   string
 	User         string
 	Windows      bool // ssh runs on Windows
 	Made         Made
 }
+
+// HostName in a command is the name of the host that is connected to. Not %n,
+// the name as it was typed: paramiko does not know it.
+const HostName = "%h"
 
 var (
 	prefixForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
@@ -108,7 +112,7 @@ func (b Block) patterns() string {
 // keeps ssh from reaching a twin.
 func (b Block) options() []string {
 	return []string{
-		"ProxyCommand " + b.proxyCommand(),
+		"ProxyCommand " + b.ProxyCommand(),
 		"ProxyUseFdpass no",
 		"HostName %h", // not one made from it: the proxy and known_hosts want the name as it is
 		"CanonicalizeHostname no",
@@ -142,16 +146,20 @@ func (b Block) path(p string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(p) + `"`
 }
 
-// proxyCommand is the line that ssh, having expanded %, gives to a shell.
-func (b Block) proxyCommand() string {
+// ProxyCommand is the line that ssh, having expanded % in it, gives to a shell.
+func (b Block) ProxyCommand() string {
 	var line []string
 	for i, w := range b.Command {
-		line = append(line, strings.ReplaceAll(b.quote(w, i == 0), "%", "%%"))
+		switch {
+		case w != HostName:
+			line = append(line, strings.ReplaceAll(b.quote(w, i == 0), "%", "%%"))
+		case b.Windows:
+			line = append(line, `"%h"`)
+		default:
+			line = append(line, "'%h'")
+		}
 	}
-	if b.Windows {
-		return strings.Join(append(line, `"%h"`), " ")
-	}
-	return strings.Join(append(line, "'%h'"), " ")
+	return strings.Join(line, " ")
 }
 
 // quote quotes a word for the user's shell: sh, its likes, csh and fish all

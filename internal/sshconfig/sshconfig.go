@@ -229,11 +229,15 @@ func (f *File) lineEnd() string {
 }
 
 // Remove takes the blocks of a prefix out, or all if it is empty, and returns
-// how many they were.
-func (f *File) Remove(prefix string) int {
-	before := len(f.parts)
+// the prefixes of those that were there.
+func (f *File) Remove(prefix string) []string {
+	var taken []string
 	f.parts = slices.DeleteFunc(f.parts, func(p part) bool {
-		return p.block && (prefix == "" || p.prefix == prefix)
+		ours := p.block && (prefix == "" || p.prefix == prefix)
+		if ours {
+			taken = append(taken, p.prefix)
+		}
+		return ours
 	})
-	return before - len(f.parts)
+	return taken
 }
