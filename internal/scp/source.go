@@ -110,7 +110,7 @@ func (l *link) announce(kind byte, size int64, name string, info fs.FileInfo) (o
 			return false, err
 		}
 	}
-	return l.line(fmt.Sprintf("%c%04o %d %s", kind, modeBits(info.Mode()), size, base(name)))
+	return l.line(fmt.Sprintf("%c%04o %d %s", kind, modeBits(info.Mode())&0o6777, size, base(name)))
 }
 
 func (l *link) line(text string) (ok bool, err error) {
