@@ -60,6 +60,8 @@ type Conn interface {
 	// Detached says since when nothing has carried the stream, if so: then its
 	// client has lost its network, sleeps, or is dead.
 	Detached() (since time.Time, ok bool)
+	// ID names the stream as its client knows it, in hex.
+	ID() string
 	// Abort ends the stream at once.
 	Abort() error
 }
@@ -83,9 +85,10 @@ type server struct {
 
 	mu         sync.Mutex
 	conns      map[*connection]bool
-	generation int        // of conns
-	opening    []*opening // the oldest first
-	refusing   bool       // the twin is about to be deleted
+	generation int           // of conns
+	opening    []*opening    // the oldest first
+	openings   chan struct{} // closed and replaced when one of them ends
+	refusing   bool          // the twin is about to be deleted
 	stopping   bool
 	reached    bool // there was a connection
 	idleSince  time.Time
@@ -177,6 +180,7 @@ func newServer(cfg Config) (*server, error) {
 		started:  time.Now(),
 		children: newChildren(),
 		changed:  make(chan struct{}, 1),
+		openings: make(chan struct{}),
 		conns:    make(map[*connection]bool),
 		lease:    cfg.Settings.expires(),
 	}
@@ -208,12 +212,6 @@ func (s *server) sshConfig(hostKey ssh.Signer) *ssh.ServerConfig {
 		},
 		MaxAuthTries:  maxAuthTries,
 		ServerVersion: "SSH-2.0-cloudssh_" + versionToken(s.version),
-		BannerCallback: func(ssh.ConnMetadata) string {
-			if s.isRefusing() {
-				return "cloudssh: this twin is about to be deleted\r\n"
-			}
-			return ""
-		},
 	}
 	config.AddHostKey(hostKey)
 	return config
@@ -242,8 +240,8 @@ func (s *server) accept(l net.Listener) error {
 			return err
 		}
 		if !s.admit(conn) {
-			s.log.Warn("connection refused", "reason", "too many connections, or the agent stops")
-			conn.Close() //nolint:errcheck // nobody used it
+			s.log.Warn("connection refused", "reason", "no more connections are taken")
+			go abortStream(conn)
 			continue
 		}
 		s.running.Go(func() { s.handle(conn) })
@@ -255,6 +253,7 @@ func (s *server) accept(l net.Listener) error {
 func (s *server) register(c *connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.opened(c.stream) // it counts as one or the other at any time
 	if s.refusing || s.stopping || len(s.conns) >= maxConnections {
 		return false
 	}
@@ -293,12 +292,6 @@ func (s *server) expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lease
-}
-
-func (s *server) isRefusing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refusing
 }
 
 // sessions are the sessions of all connections.

@@ -45,6 +45,9 @@ type connection struct {
 func (s *server) handle(nc net.Conn) {
 	c, channels, requests, err := s.handshake(nc)
 	if err != nil {
+		s.mu.Lock()
+		s.opened(nc)
+		s.mu.Unlock()
 		// Cloud Run's IAM check comes before this: no port scan gets here, and
 		// who fails to log in is worth a line.
 		s.log.Warn("connection refused", "remote", nc.RemoteAddr().String(), "reason", err.Error())
@@ -75,7 +78,6 @@ func (s *server) handle(nc net.Conn) {
 
 // handshake takes a connection through key exchange and authentication.
 func (s *server) handshake(nc net.Conn) (*connection, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	defer s.opened(nc)
 	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, nil, fmt.Errorf("setting a deadline: %w", err)
 	}
@@ -138,10 +140,7 @@ func principal(nc net.Conn) string {
 
 // detached tells since when the client has been out of reach.
 func (c *connection) detached() (since time.Time, ok bool) {
-	if conn, can := c.stream.(interface{ Detached() (time.Time, bool) }); can {
-		return conn.Detached()
-	}
-	return time.Time{}, false
+	return detachedSince(c.stream)
 }
 
 // abort ends the connection without waiting for a client that is gone.

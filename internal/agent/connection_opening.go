@@ -25,14 +25,18 @@ type opening struct {
 	owner bool // the front door has verified that it is of the owner's account
 }
 
-// admit takes a new connection in. When there are too many in their handshake
+// admit takes a new connection in. None is when the twin is about to be deleted:
+// its stream ends before a byte of SSH, so that its client knows that nothing has
+// happened yet and can begin anew elsewhere.
+//
+// When there are too many in their handshake
 // already, the oldest has to go: whoever fills the places and says nothing loses
 // them to those who log in, which takes a moment. sshd's MaxStartups, which turns
 // away at random who comes, would shut the owner out.
 func (s *server) admit(nc net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping || len(s.conns) >= maxConnections {
+	if s.refusing || s.stopping || len(s.conns) >= maxConnections {
 		return false
 	}
 	if len(s.opening) >= maxOpening {
@@ -48,17 +52,46 @@ func (s *server) admit(nc net.Conn) bool {
 func (s *server) displace() {
 	i := max(0, slices.IndexFunc(s.opening, func(o *opening) bool { return !o.owner }))
 	victim := s.opening[i].conn
-	s.opening = slices.Delete(s.opening, i, i+1)
+	s.opened(victim)
 	s.log.Warn("connection refused", "remote", victim.RemoteAddr().String(), "reason", "too many connections are logging in")
 	// Its handshake fails then. It may wait for a peer.
 	go abortStream(victim)
 }
 
-// opened ends the handshake of a connection, however it went.
+// opened ends the handshake of a connection, however it went. The mutex is held.
 func (s *server) opened(nc net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.opening = slices.DeleteFunc(s.opening, func(o *opening) bool { return o.conn == nc })
+	close(s.openings)
+	s.openings = make(chan struct{})
+}
+
+// awaitOpenings returns when no connection is in its handshake, or at the timeout.
+func (s *server) awaitOpenings(timeout time.Duration) {
+	end := time.NewTimer(timeout)
+	defer end.Stop()
+	for {
+		s.mu.Lock()
+		n, changed := s.logIns(), s.openings
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-end.C:
+			return
+		}
+	}
+}
+
+// logIns counts the handshakes whose clients are within reach. The mutex is held.
+func (s *server) logIns() (n uint32) {
+	for _, o := range s.opening {
+		if _, lost := detachedSince(o.conn); !lost {
+			n++
+		}
+	}
+	return n
 }
 
 // abortStream ends a connection without waiting for a peer that is gone.
@@ -68,4 +101,20 @@ func abortStream(nc net.Conn) {
 		return
 	}
 	nc.Close() //nolint:errcheck // as above
+}
+
+// detachedSince tells since when the client of a stream has been out of reach.
+func detachedSince(nc net.Conn) (since time.Time, ok bool) {
+	if conn, can := nc.(interface{ Detached() (time.Time, bool) }); can {
+		return conn.Detached()
+	}
+	return time.Time{}, false
+}
+
+// streamID names a stream as its client knows it, in hex; "" if it has no name.
+func streamID(nc net.Conn) string {
+	if conn, ok := nc.(interface{ ID() string }); ok {
+		return conn.ID()
+	}
+	return ""
 }

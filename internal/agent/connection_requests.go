@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"maps"
+	"net"
 	"strings"
 	"time"
 
@@ -92,11 +93,18 @@ func (c *connection) forwardRequest(kind string, payload []byte) (ok bool, answe
 	return false, nil
 }
 
+// leavePatience is how long those who ask wait for what others are about to be.
+const leavePatience = 2 * time.Second
+
 // leave marks a connection as leaving and counts what stays: connections that
 // neither leave nor only hold the instance, and sessions without a client. When
 // there is nothing nobody may come any more: the caller will delete the twin,
 // and who came now would lose it under his feet.
+//
+// Who is logging in would be refused then, too late to begin anew elsewhere. So
+// they are waited for, and count while they are not done.
 func (s *server) leave(c *connection) (connections, detached uint32) {
+	s.awaitOpenings(leavePatience)
 	for {
 		s.mu.Lock()
 		c.leaving = true
@@ -109,6 +117,7 @@ func (s *server) leave(c *connection) (connections, detached uint32) {
 		}
 		s.mu.Unlock() // who came or went meanwhile is in neither number, or in both
 	}
+	connections = s.logIns()
 	for other := range s.conns {
 		if !other.leaving && !other.holding {
 			connections++
@@ -149,21 +158,42 @@ func (s *server) hold(c *connection) {
 }
 
 // gone ends another connection, whose client has died: nobody else would know
-// before its stream is given up. id is the SSH session id, in hex.
+// before its stream is given up. id is the SSH session id or the stream's, in hex.
+// Afterwards it does not count any more.
 func (s *server) gone(by *connection, id string) bool {
+	is := func(name string) bool { return id != "" && strings.EqualFold(name, id) }
 	var dead *connection
+	var half net.Conn
 	s.mu.Lock()
 	for c := range s.conns {
-		if c != by && hex.EncodeToString(c.SessionID()) == strings.ToLower(id) {
+		if c != by && (is(hex.EncodeToString(c.SessionID())) || is(streamID(c.stream))) {
 			dead = c
 		}
 	}
+	for _, o := range s.opening {
+		if is(streamID(o.conn)) {
+			half = o.conn
+		}
+	}
+	if half != nil {
+		s.opened(half)
+	}
 	s.mu.Unlock()
+	if half != nil {
+		abortStream(half)
+		return true
+	}
 	if dead == nil {
 		return false
 	}
 	dead.log.Info("connection ended", "reason", "its client is gone")
 	dead.abort()
+	end := time.NewTimer(leavePatience)
+	defer end.Stop()
+	select {
+	case <-dead.ctx.Done():
+	case <-end.C:
+	}
 	return true
 }
 

@@ -20,7 +20,8 @@
 //   - hold@cloudssh: the connection is there to hold the instance, and leave
 //     does not count it;
 //   - gone@cloudssh ends another connection, whose client has died: string, the
-//     hex of its SSH session id;
+//     hex of its SSH session id, or of its stream's; it counts no longer when
+//     the answer comes;
 //   - renew@cloudssh makes the lease end later: uint64, unix seconds;
 //   - sessions@cloudssh answers with the terminal sessions, a JSON array of
 //     SessionInfo, for guests those that are shared;
@@ -28,4 +29,8 @@
 //
 // Channel request exec-argv@cloudssh runs an argument vector without a shell:
 // uint32 count, then that many strings.
+//
+// Forwarding is RFC 4254 §7 and OpenSSH's PROTOCOL, 2.4. To a client of ours the
+// refusal of tcpip-forward and streamlocal-forward@openssh.com carries the reason,
+// as text: the standards have no place for it.
 package agent

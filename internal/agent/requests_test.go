@@ -23,6 +23,7 @@ import (
 type knownConn struct {
 	net.Conn
 	principal string
+	id        string
 
 	mu      sync.Mutex
 	lost    time.Time
@@ -43,6 +44,8 @@ func (c *knownConn) lose() {
 	c.lost = time.Now()
 }
 
+func (c *knownConn) ID() string { return c.id }
+
 func (c *knownConn) Abort() error {
 	c.mu.Lock()
 	c.aborted = true
@@ -57,6 +60,12 @@ type knownAgent struct {
 	*server
 	host   ssh.PublicKey
 	signer ssh.Signer // the authorized one
+}
+
+func (s *server) isRefusing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusing
 }
 
 func startKnown(t *testing.T, settings Settings) *knownAgent {
@@ -82,7 +91,7 @@ func (a *knownAgent) dial(t *testing.T, principal string, key ssh.Signer) (*ssh.
 		key = a.signer
 	}
 	client, server := memPipe()
-	conn := &knownConn{Conn: server, principal: principal}
+	conn := &knownConn{Conn: server, principal: principal, id: "stream-of-" + principal}
 	if !a.admit(conn) {
 		t.Fatal("no more connections")
 	}
