@@ -63,6 +63,7 @@ func newAttachCmd(a *app) *cobra.Command {
 	f.BoolVar(&o.readOnly, "read-only", false, "look, do not type")
 	f.StringVar(&o.twin, "twin", "", "name of the twin, which may be a colleague's")
 	o.connect.registerTerminal(cmd)
+	o.connect.forward.register(cmd)
 	o.connect.ttl, o.connect.idle = provision.DefaultTTL, provision.DefaultIdleTimeout
 	return cmd
 }
@@ -79,6 +80,10 @@ func oneService(cmd *cobra.Command, args []string) (string, error) {
 }
 
 func (a *app) runAttach(ctx context.Context, o *attachOptions) error {
+	defer o.connect.forward.close()
+	if err := o.connect.forward.open(ctx, a.env); err != nil {
+		return err
+	}
 	c, err := a.cloud(ctx)
 	if err != nil {
 		return err
@@ -236,7 +241,7 @@ func (a *app) nothingToAttach(c *cloud, o *attachOptions) error {
 // waits in a twin of the service, and asks whether it is meant.
 func (a *app) offer(ctx context.Context, s *connection) (found place, yes bool, err error) {
 	o := s.options
-	if a.terminal == nil || !o.command.interactive() || o.noTTY || o.unguarded ||
+	if a.terminal == nil || !o.command.interactive() || o.forward.noSession() != "" || o.noTTY || o.unguarded ||
 		a.global.quiet || s.cloud.config.DisablePrompts || !a.ui.Interactive() {
 		return place{}, false, nil
 	}

@@ -36,6 +36,7 @@ type connectOptions struct {
 	tty, noTTY bool
 	escape     string
 	wire       wireFlag
+	forward    forwardOptions
 	persist    bool
 	share      shareFlag
 
@@ -73,6 +74,7 @@ func newConnectCmd(a *app, use string) *cobra.Command {
 		},
 	}
 	o.registerSession(cmd)
+	o.forward.registerAll(cmd)
 	o.registerTwin(cmd)
 	return cmd
 }
@@ -139,12 +141,15 @@ func (o *connectOptions) validate() error {
 	if o.escape != "none" && len(o.escape) != 1 {
 		return usagef("--escape-char is one character or none, not %q", o.escape)
 	}
+	if flag := o.forward.noSession(); flag != "" && (!o.command.interactive() || o.tty || o.terminalOnly() != "") {
+		return usagef("%s has no session: no command, no --tty, no --persist and no --share go with it", flag)
+	}
 	env, err := parseEnvVars(o.setEnvVars)
 	if err != nil {
 		return err
 	}
 	o.env = env
-	return nil
+	return o.forward.validate()
 }
 
 // terminalOnly is a flag that was given and needs a terminal.
@@ -185,6 +190,10 @@ func parseEnvVars(flags []string) (map[string]string, error) {
 // connect makes or joins a twin, runs the session in it and takes the twin
 // down again.
 func (a *app) connect(ctx context.Context, o *connectOptions) error {
+	defer o.forward.close()
+	if err := o.forward.open(ctx, a.env); err != nil {
+		return err
+	}
 	c, err := a.cloud(ctx)
 	if err != nil {
 		return err

@@ -32,6 +32,19 @@ type connection struct {
 
 	lease  *lease        // nil before there is a twin
 	number atomic.Uint32 // of our terminal session; 0 before it has one
+
+	// screen, when set, is told what concerns the person: the terminal is the
+	// remote program's meanwhile.
+	screen atomic.Pointer[statusLine]
+}
+
+// notify tells the person something about a session that goes on.
+func (s *connection) notify(text string) {
+	if line := s.screen.Load(); line != nil {
+		line.notify(text)
+		return
+	}
+	s.ui.Warnf("%s", text)
 }
 
 func (s *connection) request() provision.Request {

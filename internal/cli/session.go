@@ -3,15 +3,32 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
+	"net"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
 	"github.com/cloudssh/cloudssh/internal/session"
 	"github.com/cloudssh/cloudssh/internal/tty"
 )
 
-// session runs the command or the shell.
+// session forwards what is to be forwarded, and runs the command or the shell
+// meanwhile.
 func (s *connection) session(ctx context.Context, l *link, twin *provision.Twin) error {
+	stop, err := s.forward(ctx, l, twin)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	switch {
+	case s.options.forward.only:
+		return s.forwardOnly(ctx, l, twin)
+	case s.options.forward.stdio != "":
+		return s.stdio(ctx, l)
+	}
+	return s.command(ctx, l, twin)
+}
+
+// command runs the command or the shell.
+func (s *connection) command(ctx context.Context, l *link, twin *provision.Twin) error {
 	cmd := session.Command{
 		Shell:  s.options.command.shell,
 		Argv:   s.options.command.argv,
@@ -21,6 +38,10 @@ func (s *connection) session(ctx context.Context, l *link, twin *provision.Twin)
 		Stderr: output{s.err},
 		Attach: s.options.attach,
 		Share:  s.options.share.mode,
+		Notice: func(text string) { s.ui.Notef("%s", text) },
+	}
+	if s.options.forward.agent {
+		cmd.ForwardAgent = func() (net.Conn, error) { return dialAgent(ctx, s.options.forward.agentAt) }
 	}
 	if !s.wantsTerminal() {
 		s.ui.Settle("")
@@ -33,7 +54,6 @@ func (s *connection) session(ctx context.Context, l *link, twin *provision.Twin)
 		s.ui.Settle("")
 		cmd.Terminal = &session.Terminal{Term: s.term(), Size: tty.Size{Cols: 80, Rows: 24}}
 		cmd.Started = func(number uint32) { s.started(number, twin, s.ui.Notef) }
-		cmd.Notice = func(text string) { s.ui.Notef("%s", text) }
 		return s.runPlainly(ctx, l, cmd)
 	}
 	s.ui.Settle(fmt.Sprintf("%s, a twin of %s in %s. Leave with exit or ~. ; ~? helps.", twin.Name, twin.Source, twin.Region))
@@ -43,18 +63,7 @@ func (s *connection) session(ctx context.Context, l *link, twin *provision.Twin)
 // runPlainly runs a session without a terminal of the person's; outages are
 // told in lines.
 func (s *connection) runPlainly(ctx context.Context, l *link, cmd session.Command) error {
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	told := false
-	go l.outage.follow(following, func(time.Duration) {
-		if !told {
-			s.ui.Notef("the connection is lost; trying again")
-		}
-		told = true
-	}, func(lasted time.Duration) {
-		s.ui.Notef("connected again after %s", short(lasted))
-		told = false
-	})
+	defer s.tellOutages(ctx, l)()
 	return s.runOn(ctx, l, cmd)
 }
 

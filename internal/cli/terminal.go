@@ -45,6 +45,8 @@ func (s *connection) runInTerminal(ctx context.Context, l *link, twin *provision
 	w := &window{connection: s, link: l, twin: twin, control: &session.Control{}, screen: screen}
 	w.status = &statusLine{screen: screen, redraw: w.redraw}
 	defer w.status.close()
+	s.screen.Store(w.status)
+	defer s.screen.Store(nil)
 	cmd.Terminal = &session.Terminal{
 		Term: s.term(), Size: size, Modes: s.terminal.Modes(), Sizes: screen.Follow(s.terminal.Sizes(following)),
 	}

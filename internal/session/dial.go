@@ -19,6 +19,7 @@ import (
 // looked up, in the instance; or unix, and the address is the path of a socket
 // there. The connection knows no deadlines. When ctx ends during Dial it gives
 // up; later it does nothing. A *RefusedError is the agent's answer.
+// The connection has the methods CloseWrite and Closed, too.
 func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	kind, payload, err := dialRequest(network, address)
 	if err != nil {
@@ -126,6 +127,10 @@ func unexpected(err error) error {
 	}
 	return err
 }
+
+// Closed is closed when the other side has closed the stream altogether, or the
+// connection has ended; what came before may still be to be read.
+func (f *forwarded) Closed() <-chan struct{} { return f.gone }
 
 func (f *forwarded) LocalAddr() net.Addr              { return f.local }
 func (f *forwarded) RemoteAddr() net.Addr             { return f.remote }
