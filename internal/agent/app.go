@@ -102,11 +102,14 @@ func withPort(app App, env []string, free func(port int) bool) ([]string, string
 			return env, fmt.Sprintf("port %d is in use and so are all above it", wanted)
 		}
 	}
+	env = setenv(setenv(env, "PORT", strconv.Itoa(port)), appPortVariable, strconv.Itoa(port))
 	if port == wanted {
-		return setenv(env, "PORT", strconv.Itoa(port)), ""
+		return env, ""
 	}
-	return setenv(env, "PORT", strconv.Itoa(port)),
-		fmt.Sprintf("port %d is in use in the twin (the agent serves on it), so the app gets PORT=%d", wanted, port)
+	if wanted != app.Port {
+		return env, fmt.Sprintf("port %d is in use in the twin, so the app gets PORT=%d", wanted, port)
+	}
+	return env, fmt.Sprintf("port %d is in use in the twin (the agent serves on it), so the app gets PORT=%d; what is forwarded to localhost:%[1]d reaches it", wanted, port)
 }
 
 // portFree reports whether a server could listen on all addresses.

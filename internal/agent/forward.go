@@ -83,7 +83,7 @@ func (c *connection) forward(channel ssh.NewChannel, to target) {
 	defer c.endForward()
 	ctx, cancel := context.WithTimeout(c.ctx, forwardDialTimeout)
 	defer cancel()
-	conn, err := to.dial(ctx)
+	conn, err := c.server.dial(ctx, to)
 	if err != nil {
 		reject(channel, &refusal{ssh.ConnectionFailed, fmt.Sprintf("connecting to %s: %s", to, plainReason(err))})
 		return
