@@ -168,7 +168,7 @@ func (b Block) ProxyCommand() string {
 // neither " nor a backslash before one, so program gets slashes.
 func (b Block) quote(w string, program bool) string {
 	if !b.Windows {
-		if plain(w) {
+		if plain(strings.ReplaceAll(w, "=", "")) {
 			return w
 		}
 		return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
@@ -176,15 +176,16 @@ func (b Block) quote(w string, program bool) string {
 	if program {
 		return `"` + strings.ReplaceAll(w, `\`, "/") + `"`
 	}
-	if plain(w) {
+	if plain(strings.ReplaceAll(w, "=", "")) {
 		return w
 	}
 	return `"` + strings.ReplaceAll(w, `"`, `\"`) + `"`
 }
 
-// plain reports whether a word means itself to every reader.
+// plain reports whether a word means itself to every reader; to OpenSSH before
+// 8.7 = in a file name was a space.
 func plain(w string) bool {
 	return w != "" && strings.IndexFunc(w, func(r rune) bool {
-		return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+=:,./@%", r)
+		return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-+:,./@%", r)
 	}) < 0
 }
