@@ -1,0 +1,423 @@
+//go:build linux
+
+package agent
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// echoServer sends back what it gets, when it has all of it.
+func echoServer(t testing.TB, network, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				all, _ := io.ReadAll(conn)
+				conn.Write(all)
+			}()
+		}
+	}()
+	return l
+}
+
+// expectEcho says something, ends its direction, and wants it back.
+func expectEcho(t testing.TB, conn net.Conn) {
+	t.Helper()
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "over and out"); err != nil {
+		t.Error(err)
+	}
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(conn); err != nil || string(got) != "over and out" {
+		t.Errorf("the echo is %q, %v", got, err)
+	}
+}
+
+func portOf(l net.Listener) uint32 { return uint32(l.Addr().(*net.TCPAddr).Port) }
+
+// freePort is a port that was free a moment ago.
+func freePort(t testing.TB) uint32 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return portOf(l)
+}
+
+func TestDirectForwards(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	tcp := echoServer(t, "tcp", "127.0.0.1:0")
+	six := echoServer(t, "tcp", "[::1]:0")
+	path := filepath.Join(t.TempDir(), "echo")
+	echoServer(t, "unix", path)
+	for _, to := range []struct{ network, address string }{
+		{"tcp", tcp.Addr().String()},
+		{"tcp", "localhost:" + strconv.Itoa(int(portOf(tcp)))},
+		{"tcp", "LocalHost:" + strconv.Itoa(int(portOf(six)))}, // of which only the IPv6 one answers
+		{"tcp", six.Addr().String()},
+		{"unix", path},
+	} {
+		conn, err := client.Dial(to.network, to.address)
+		if err != nil {
+			t.Errorf("%s: %v", to.address, err)
+			continue
+		}
+		expectEcho(t, conn)
+	}
+}
+
+func TestRefusedTargets(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	dir := t.TempDir()
+	dead, err := net.Listen("unix", filepath.Join(dir, "dead"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.(*net.UnixListener).SetUnlinkOnClose(false)
+	dead.Close()
+	free := "127.0.0.1:" + strconv.Itoa(int(freePort(t)))
+	for _, to := range []struct{ network, address, want string }{
+		{"tcp", free, "connecting to " + free + ": connection refused"},
+		{"tcp", "no-such-host.invalid:80", "connecting to no-such-host.invalid:80: "}, // the reason is the resolver's
+		{"unix", dir + "/none", "connecting to " + dir + "/none: no such file or directory"},
+		{"unix", dir + "/dead", "connecting to " + dir + "/dead: connection refused"},
+		{"unix", "relative", "no path for a socket"},
+		{"unix", "@abstract", "no path for a socket"},
+		{"unix", "/" + strings.Repeat("x", 200), "the path of a socket may have 103 bytes, this one has 201"},
+	} {
+		var refused *ssh.OpenChannelError
+		if _, err := client.Dial(to.network, to.address); !errors.As(err, &refused) || refused.Reason != ssh.ConnectionFailed ||
+			!strings.HasPrefix(refused.Message, to.want) || strings.Contains(refused.Message, "dial") {
+			t.Errorf("%s: %v, want %q", to.address, err, to.want)
+		}
+	}
+	for kind, reason := range map[string]ssh.RejectionReason{
+		"tun@openssh.com": ssh.Prohibited, "x11": ssh.Prohibited, "auth-agent@openssh.com": ssh.Prohibited,
+		"forwarded-tcpip": ssh.Prohibited, "other": ssh.UnknownChannelType, "direct-tcpip": ssh.ConnectionFailed,
+		"direct-streamlocal@openssh.com": ssh.ConnectionFailed,
+	} {
+		var refused *ssh.OpenChannelError
+		if _, _, err := client.OpenChannel(kind, nil); !errors.As(err, &refused) || refused.Reason != reason || refused.Message == "" {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+func TestPlainReasons(t *testing.T) {
+	for want, err := range map[string]error{
+		"no such host": &net.DNSError{Err: "no such host", Name: "x", IsNotFound: true},
+		"looking up the name: server misbehaving": &net.DNSError{Err: "server misbehaving", Name: "x"},
+		"timed out":              &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded},
+		"address already in use": listenTwice(t),
+		"odd":                    errors.New("odd"),
+	} {
+		if got := plainReason(err); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+}
+
+func listenTwice(t *testing.T) error {
+	l := echoServer(t, "tcp", "127.0.0.1:0")
+	_, err := net.Listen("tcp", l.Addr().String())
+	return err
+}
+
+type tcpForward struct {
+	Address string
+	Port    uint32
+}
+
+// What RFC 4254 §7.1 and sshd make of addresses to listen on.
+func TestListenAddresses(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	outside := outsideAddress(t)
+	channels := client.HandleChannelOpen("forwarded-tcpip")
+	for _, c := range []struct {
+		address string
+		reached []string
+		not     []string
+	}{
+		{"", []string{"127.0.0.1", "::1", outside}, nil},
+		{"*", []string{"127.0.0.1", "::1", outside}, nil},
+		{"localhost", []string{"127.0.0.1", "::1"}, []string{outside}},
+		{"127.0.0.1", []string{"127.0.0.1"}, []string{"::1", outside}},
+		{"0.0.0.0", []string{"127.0.0.1", outside}, []string{"::1"}},
+		{"::", []string{"::1"}, []string{"127.0.0.1"}},
+		{"::1", []string{"::1"}, []string{"127.0.0.1"}},
+	} {
+		ok, answer := ask(t, client, "tcpip-forward", tcpForward{c.address, 0})
+		var chosen struct{ Port uint32 }
+		if !ok || ssh.Unmarshal(answer, &chosen) != nil || chosen.Port == 0 {
+			t.Errorf("%q: %v, %x\n%s", c.address, ok, answer, f.logs)
+			continue
+		}
+		port := strconv.Itoa(int(chosen.Port))
+		for _, host := range c.not {
+			if conn, err := net.Dial("tcp", net.JoinHostPort(host, port)); err == nil {
+				conn.Close()
+				t.Errorf("%q is reached by %s", c.address, host)
+			}
+		}
+		for _, host := range c.reached {
+			conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
+			if err != nil {
+				t.Errorf("%q by %s: %v", c.address, host, err)
+				continue
+			}
+			channel := <-channels
+			var got struct {
+				Address string
+				Port    uint32
+				Origin  string
+				Port2   uint32
+			}
+			from := conn.LocalAddr().(*net.TCPAddr)
+			if err := ssh.Unmarshal(channel.ExtraData(), &got); err != nil || got.Address != c.address || got.Port != chosen.Port ||
+				got.Origin != from.IP.String() || got.Port2 != uint32(from.Port) {
+				t.Errorf("%q by %s from %s: %+v, %v", c.address, host, from, got, err)
+			}
+			channel.Reject(ssh.Prohibited, "enough")
+			if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Errorf("a connection that the client refused: %d, %v", n, err)
+			}
+			conn.Close()
+		}
+		for i, want := range []bool{true, false} {
+			if ok, _ := ask(t, client, "cancel-tcpip-forward", tcpForward{c.address, chosen.Port}); ok != want {
+				t.Errorf("%q cancelled for the %d. time: %v", c.address, i+1, ok)
+			}
+		}
+		if _, err := net.Dial("tcp", net.JoinHostPort(c.reached[0], port)); err == nil {
+			t.Errorf("%q is cancelled and accepts", c.address)
+		}
+	}
+}
+
+// outsideAddress is an address of this machine that is no loopback address.
+func outsideAddress(t *testing.T) string {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
+			return n.IP.String()
+		}
+	}
+	return "127.0.0.2"
+}
+
+func TestListenRefusals(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	used := echoServer(t, "tcp", "127.0.0.1:0")
+	for _, to := range []tcpForward{
+		{"localhost", portOf(used)}, {"127.0.0.1", portOf(used)}, {"", portOf(used)},
+		{"192.0.2.1", 0}, {"no-such-host.invalid", 0}, {"localhost", 65536},
+	} {
+		if ok, answer := ask(t, client, "tcpip-forward", to); ok || len(answer) > 0 {
+			t.Errorf("%+v: %v, %q", to, ok, answer)
+		}
+	}
+	f.logs.wait(t, `reason="listening on localhost:`+strconv.Itoa(int(portOf(used)))+`: address already in use"`)
+	f.logs.wait(t, `reason="listening on 192.0.2.1:0: cannot assign requested address"`)
+	for _, kind := range []string{"cancel-tcpip-forward", "hostkeys-prove-00@openssh.com", "tun@openssh.com"} {
+		if ok, _ := ask(t, client, kind, tcpForward{"localhost", portOf(used)}); ok {
+			t.Errorf("%s was granted", kind)
+		}
+	}
+	// Our own client is told the reason.
+	config := f.clientConfig()
+	config.ClientVersion = "SSH-2.0-cloudssh"
+	ours, err := ssh.Dial("tcp", f.addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	_, answer := ask(t, ours, "tcpip-forward", tcpForward{"127.0.0.1", portOf(used)})
+	if want := "listening on " + used.Addr().String() + ": address already in use"; string(answer) != want {
+		t.Errorf("the reason is %q, want %q", answer, want)
+	}
+}
+
+func TestRemoteForwards(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	path := filepath.Join(t.TempDir(), "socket")
+	for _, on := range []struct{ network, address string }{{"tcp", "127.0.0.1:0"}, {"unix", path}} {
+		l, err := client.Listen(on.network, on.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			all, _ := io.ReadAll(conn)
+			conn.Write(all)
+		}()
+		conn, err := net.Dial(l.Addr().Network(), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectEcho(t, conn)
+		if on.network == "unix" {
+			if info, err := os.Lstat(path); err != nil || info.Mode() != os.ModeSocket|0o600 {
+				t.Errorf("the socket: %v, %v", info.Mode(), err)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := net.Dial(l.Addr().Network(), l.Addr().String()); err == nil {
+			t.Errorf("%s accepts after it was cancelled", on.address)
+		}
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a cancelled socket stays: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Listen("unix", path); err == nil {
+		t.Error("a file was replaced by a socket")
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+	f.logs.wait(t, "the file exists")
+}
+
+// What a client had us listen on ends with its connection, and so do the
+// connections that were forwarded.
+func TestForwardsEndWithTheConnection(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	path := filepath.Join(t.TempDir(), "socket")
+	if _, err := client.Listen("unix", path); err != nil {
+		t.Fatal(err)
+	}
+	l, err := client.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("a forwarded connection after the end: %d, %v", n, err)
+	}
+	f.logs.wait(t, "connection closed")
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket stays: %v", err)
+	}
+	if _, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
+		t.Error("the port is open")
+	}
+}
+
+// An answer that comes before the question has been heard out arrives.
+func TestEarlyAnswer(t *testing.T) {
+	f := start(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		io.ReadFull(conn, make([]byte, 10))
+		io.WriteString(conn, "413 too large")
+		conn.Close() // with a reset: much is unread
+	}()
+	ch, err := f.dial(t).Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ch.Close()
+	go func() {
+		for {
+			if _, err := ch.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	}()
+	// The kernel lets what it has be read, reset or not.
+	got := make([]byte, len("413 too large"))
+	if _, err := io.ReadFull(ch, got); err != nil || string(got) != "413 too large" {
+		t.Errorf("the answer is %q, %v", got, err)
+	}
+}
+
+func TestNoMoreSessions(t *testing.T) {
+	f := start(t, nil)
+	client := f.dial(t)
+	s := newTestSession(t, client)
+	if ok, _ := ask(t, client, noMoreSessions, nil); !ok {
+		t.Fatal("refused")
+	}
+	if got := output(t, s, "echo still"); got != "still\n" {
+		t.Errorf("the session there was: %q", got)
+	}
+	echo := echoServer(t, "tcp", "127.0.0.1:0")
+	conn, err := client.Dial("tcp", echo.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectEcho(t, conn)
+	if _, err := client.NewSession(); err == nil {
+		t.Error("there was one more session")
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- client.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection goes on")
+	}
+	f.logs.wait(t, "it asked for a session after")
+}
