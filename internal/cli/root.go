@@ -50,6 +50,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newEmulatorCmd(a),
 		newGuardCmd(a),
 		newConfigCmd(a),
+		newCpCmd(a),
 		newVersionCmd(a),
 	} {
 		root.AddCommand(c)

@@ -7,8 +7,9 @@ import (
 
 const (
 	// workers is how many files or directories are dealt with at once. Over a
-	// network most of them wait for an answer.
-	workers = 64
+	// network most of them wait for an answer. Each has two files open at most:
+	// servers have limits, ours at least 128.
+	workers = 48
 	// manyFiles is how many known files make listing more directories less
 	// urgent than copying.
 	manyFiles = 100_000

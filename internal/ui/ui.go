@@ -110,6 +110,10 @@ func (u *UI) size() (cols, rows int) {
 // Interactive says whether there is a person to ask.
 func (u *UI) Interactive() bool { return u.in != nil }
 
+// Animated says whether steps are shown as they change, so that an update
+// costs no line.
+func (u *UI) Animated() bool { return u.format == Auto }
+
 // Notef writes one line, above the live view if there is one.
 func (u *UI) Notef(format string, args ...any) {
 	if u.format != Quiet {
