@@ -224,6 +224,9 @@ func (s *server) copy(c copying) error {
 	buf := s.buffers.get(maxData)
 	defer s.buffers.put(buf)
 	for c.length > 0 {
+		if s.gone.Load() { // and files can be endless
+			return status{fxFailure, "The connection is gone"}
+		}
 		piece := buf[:min(uint64(len(buf)), c.length)]
 		from, err := offset(c.fromOffset, uint64(len(piece)))
 		if err != nil {

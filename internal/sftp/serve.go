@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Limits of a session. The sizes are OpenSSH's, which clients know.
@@ -35,7 +37,9 @@ type server struct {
 	handles   handles
 	accounts  accounts
 	schedule  *schedule
-	greeted   bool // INIT came; only the reading goroutine looks
+	greeted   bool        // INIT came; only the reading goroutine looks
+	apart     int         // how many requests not to run in the reading goroutine
+	gone      atomic.Bool // nobody asks any more
 }
 
 // Serve answers requests from rw until its end of file, and returns nil then,
@@ -54,6 +58,7 @@ func Serve(rw io.ReadWriter, o Options) error {
 	s.schedule = newSchedule()
 	s.handles.limit = handleLimit()
 	err := s.serve()
+	s.gone.Store(true)
 	s.schedule.wait()
 	left := s.handles.closeAll()
 	if o.Logger != nil && left > 0 {
@@ -134,14 +139,31 @@ func (s *server) accept(kind byte, body []byte) error {
 	}
 	j.id, j.body = id, body
 	if s.schedule.add(&j) {
-		if j.order == barrier {
-			// Nothing else may run now, so nobody waits for this goroutine.
-			s.work(&j)
-		} else {
-			go s.work(&j)
-		}
+		s.start(&j)
 	}
 	return nil
+}
+
+// What runs in the reading goroutine itself saves two changes of goroutine, a
+// good part of what a small request costs. But once one took long, the next
+// many may not: the files are on a network then.
+const (
+	long = 2 * time.Millisecond
+	many = 256
+)
+
+// start carries out a job, in this goroutine if no other request is kept
+// waiting by that.
+func (s *server) start(j *job) {
+	if s.apart = max(0, s.apart-1); j.order != barrier && (s.apart > 0 || s.in.Buffered() > 0) {
+		go s.work(j)
+		return
+	}
+	begun := time.Now()
+	s.work(j)
+	if time.Since(begun) > long {
+		s.apart = many
+	}
 }
 
 // refuse is a request that only fails.
