@@ -125,6 +125,7 @@ func (c *connection) startListening(b bound, listeners []net.Listener, kind stri
 	c.listeners[b] = listeners
 	c.mu.Unlock()
 	for _, l := range listeners {
+		c.log.Info("listening", "address", l.Addr().String())
 		c.serving.Go(func() { c.serveListener(l, kind, payload) })
 	}
 }
@@ -137,6 +138,7 @@ func (c *connection) stopListening(b bound) bool {
 	c.mu.Unlock()
 	for _, l := range listeners {
 		l.Close() //nolint:errcheck // nobody else closes it while the connection lasts
+		c.log.Info("no longer listening", "address", l.Addr().String())
 	}
 	return ok
 }
