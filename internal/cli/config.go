@@ -180,7 +180,7 @@ func carried(cmd *cobra.Command) []string {
 // configReport is what --format json prints.
 type configReport struct {
 	File         string   `json:"file,omitempty"`
-	Changed      bool     `json:"changed"`
+	Changed      *bool    `json:"changed,omitempty"` // of write and remove
 	Hosts        []string `json:"hosts,omitempty"`
 	ProxyCommand string   `json:"proxyCommand,omitempty"`
 	IdentityFile string   `json:"identityFile,omitempty"`
@@ -292,7 +292,8 @@ func (a *app) reportEdit(e *configEdit, o *configOptions, done string, report fu
 		if err != nil {
 			return err
 		}
-		r.File, r.Changed = e.path, e.changed()
+		changed := e.changed()
+		r.File, r.Changed = e.path, &changed
 		return ui.WriteJSON(output{a.out}, r)
 	}
 	if !e.changed() {

@@ -32,19 +32,18 @@ func ownProgram() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding our own program: %w", err)
 	}
-	called, err := exec.LookPath(os.Args[0])
-	if err != nil {
-		return self, nil //nolint:nilerr // called by a name that leads nowhere now
+	if called, err := exec.LookPath(os.Args[0]); err == nil {
+		if called, err := filepath.Abs(called); err == nil && sameFile(self, called) {
+			return called, nil
+		}
 	}
-	if called, err = filepath.Abs(called); err != nil {
-		return self, nil //nolint:nilerr // the same
-	}
-	a, errA := os.Stat(self)
-	b, errB := os.Stat(called)
-	if errA != nil || errB != nil || !os.SameFile(a, b) {
-		return self, nil
-	}
-	return called, nil
+	return self, nil
+}
+
+func sameFile(a, b string) bool {
+	first, errA := os.Stat(a)
+	second, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(first, second)
 }
 
 // configEdit is a change of a file.
