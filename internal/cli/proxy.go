@@ -201,7 +201,7 @@ func (p *proxy) result(ctx context.Context, err error) error {
 	case errors.As(context.Cause(ctx), &signal) && signal.signal != syscall.SIGTERM:
 		return nil
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return ctx.Err() // the signal is told
 	}
 	return err
 }

@@ -145,6 +145,9 @@ func (s survey) unknown(service, region string) error {
 		msg += "; the project has no services"
 		hints = append(hints, "cloudssh demo   (needs no project)")
 	}
+	if len(hints) == 0 {
+		hints = append(hints, "gcloud run services list --project "+s.project)
+	}
 	return provision.Hint(errors.New(msg), hints...)
 }
 
