@@ -177,6 +177,8 @@ func cutField(text string) (f, rest string, more bool) {
 func (f *forward) fill(fields []field) error {
 	n := 1 // how many say where to listen
 	switch {
+	case len(fields) > 4:
+		return errForm
 	case fields[0].path:
 	case len(fields) == 4, len(fields) == 3 && fields[2].path, len(fields) == 2 && !fields[1].path:
 		n = 2
