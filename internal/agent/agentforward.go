@@ -33,9 +33,9 @@ func (c *connection) forwardAgent() (socket string, ok bool) {
 		return "", false
 	}
 	c.agentSocket = l.Addr().String()
-	c.serving.Go(func() {
+	c.spawn(func() {
 		// The connection's end closes the listener, and that ends this.
-		c.serveListener(l, agentChannel, func(net.Conn) any { return struct{}{} })
+		c.serveListener(l, agentChannel, func(net.Conn) []byte { return nil })
 		if err := os.RemoveAll(dir); err != nil {
 			c.log.Warn("an agent socket's directory stays behind", "reason", err.Error())
 		}

@@ -41,7 +41,7 @@ func (c *connection) open(channel ssh.NewChannel) {
 	case !c.takeForward():
 		reject(channel, tooManyForwards())
 	default:
-		c.serving.Go(func() { c.forward(channel, to) }) // not to keep other channels waiting
+		c.spawn(func() { c.forward(channel, to) }) // not to keep other channels waiting
 	}
 }
 
@@ -74,7 +74,7 @@ func (c *connection) openSession(channel ssh.NewChannel) {
 		return
 	}
 	s.channel = ch
-	c.serving.Go(func() {
+	c.spawn(func() {
 		defer c.remove(s)
 		s.serve(requests)
 	})

@@ -256,3 +256,21 @@ func floodServer(t *testing.T) (address string) {
 	}()
 	return l.Addr().String()
 }
+
+// A mistake of ours in the service of one connection is its end, not everybody's.
+func TestPanicsEndTheirConnection(t *testing.T) {
+	a := startKnown(t, Settings{})
+	victim, _ := a.mustDial(t, "", nil)
+	a.mu.Lock()
+	for c := range a.conns {
+		c.spawn(func() { panic("a mistake") })
+	}
+	a.mu.Unlock()
+	if err := victim.Wait(); err == nil {
+		t.Error("the connection lives on")
+	}
+	other, _ := a.mustDial(t, "", nil)
+	if st := statusOf(t, other); st.Connections == 0 {
+		t.Errorf("status %+v", st)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -64,7 +65,7 @@ func (s *server) handle(nc net.Conn) {
 	}
 	c.log.Info("connection opened", "guest", c.caller.guest)
 	start := time.Now()
-	c.serving.Go(func() { c.serveRequests(requests) })
+	c.spawn(func() { c.serveRequests(requests) })
 	for channel := range channels {
 		c.open(channel)
 	}
@@ -74,6 +75,20 @@ func (s *server) handle(nc net.Conn) {
 	cancel()
 	c.serving.Wait()
 	c.log.Info("connection closed", "seconds", int(time.Since(start).Seconds()))
+}
+
+// spawn runs what ends with the connection. A mistake of ours in it ends this
+// connection, and not the program with everybody's.
+func (c *connection) spawn(f func()) {
+	c.serving.Go(func() {
+		defer func() {
+			if reason := recover(); reason != nil {
+				c.log.Error("connection ended by a panic", "reason", fmt.Sprint(reason), "stack", string(debug.Stack()))
+				c.abort()
+			}
+		}()
+		f()
+	})
 }
 
 // handshake takes a connection through key exchange and authentication.

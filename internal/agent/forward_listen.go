@@ -51,14 +51,14 @@ func (c *connection) listenTCP(payload []byte) (bool, []byte) {
 	if err != nil {
 		return c.refuseListening(fmt.Errorf("listening on %s: %s", net.JoinHostPort(req.Address, strconv.Itoa(int(req.Port))), plainReason(err)))
 	}
-	c.startListening(bound{req.Address, port}, listeners, forwardedTCP, func(conn net.Conn) any {
+	c.startListening(bound{req.Address, port}, listeners, forwardedTCP, func(conn net.Conn) []byte {
 		from, _ := conn.RemoteAddr().(*net.TCPAddr)
-		return struct {
+		return ssh.Marshal(struct {
 			Address    string
 			Port       uint32
 			OriginHost string
 			OriginPort uint32
-		}{req.Address, port, from.IP.String(), uint32(from.Port)}
+		}{req.Address, port, from.IP.String(), uint32(from.Port)})
 	})
 	if req.Port != 0 {
 		return true, nil
@@ -82,8 +82,8 @@ func (c *connection) listenSocket(payload []byte) (bool, []byte) {
 		}
 		return c.refuseListening(err)
 	}
-	c.startListening(bound{address: req.Path}, []net.Listener{l}, forwardedUnix, func(net.Conn) any {
-		return struct{ Path, Reserved string }{Path: req.Path}
+	c.startListening(bound{address: req.Path}, []net.Listener{l}, forwardedUnix, func(net.Conn) []byte {
+		return ssh.Marshal(struct{ Path, Reserved string }{Path: req.Path})
 	})
 	return true, nil
 }
@@ -120,13 +120,13 @@ func (c *connection) roomToListen() error {
 
 // startListening serves listeners until they are cancelled or the connection
 // ends. Only serveRequests comes here, one request after the other.
-func (c *connection) startListening(b bound, listeners []net.Listener, kind string, payload func(net.Conn) any) {
+func (c *connection) startListening(b bound, listeners []net.Listener, kind string, payload func(net.Conn) []byte) {
 	c.mu.Lock()
 	c.listeners[b] = listeners
 	c.mu.Unlock()
 	for _, l := range listeners {
 		c.log.Info("listening", "address", l.Addr().String())
-		c.serving.Go(func() { c.serveListener(l, kind, payload) })
+		c.spawn(func() { c.serveListener(l, kind, payload) })
 	}
 }
 
@@ -148,7 +148,7 @@ const acceptPause = 100 * time.Millisecond
 
 // serveListener offers the client each connection that comes, on a channel of
 // this kind, until the listener closes. The connection's end closes it.
-func (c *connection) serveListener(l net.Listener, kind string, payload func(net.Conn) any) {
+func (c *connection) serveListener(l net.Listener, kind string, payload func(net.Conn) []byte) {
 	defer l.Close()                                        //nolint:errcheck // it was closed, or is of no use
 	defer context.AfterFunc(c.ctx, func() { l.Close() })() //nolint:errcheck // nobody accepts any more
 	full := false
@@ -176,15 +176,15 @@ func (c *connection) serveListener(l net.Listener, kind string, payload func(net
 			continue
 		}
 		full = false
-		c.serving.Go(func() { c.offer(conn, kind, payload(conn)) })
+		c.spawn(func() { c.offer(conn, kind, payload(conn)) })
 	}
 }
 
 // offer asks the client to take a connection. It has a place among the forwarded
 // ones, and gives it back.
-func (c *connection) offer(conn net.Conn, kind string, payload any) {
+func (c *connection) offer(conn net.Conn, kind string, payload []byte) {
 	defer c.endForward()
-	ch, requests, err := c.OpenChannel(kind, ssh.Marshal(payload))
+	ch, requests, err := c.OpenChannel(kind, payload)
 	if err != nil {
 		c.log.Debug("the client did not take a connection", "kind", kind, "reason", err.Error())
 		conn.Close() //nolint:errcheck // nobody has used it
