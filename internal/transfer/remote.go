@@ -32,7 +32,8 @@ type Remote struct {
 // on. name is what people call the server. The server must take packets of
 // 256 KiB, as OpenSSH's and ours do.
 func NewRemote(stream io.ReadWriteCloser, name string) (*Remote, error) {
-	client, err := sftp.NewClientPipe(stream, stream, sftp.MaxPacketUnchecked(chunkSize))
+	pipe := newPackets(stream)
+	client, err := sftp.NewClientPipe(pipe, pipe, sftp.MaxPacketUnchecked(chunkSize))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting SFTP with %s: %w", name, err), stream.Close())
 	}
