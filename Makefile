@@ -8,7 +8,7 @@ SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Containers need root. Root's builds stay out of the user's build cache.
 AS_ROOT  = $(if $(SUDO),sudo env "PATH=$$PATH" "GOMODCACHE=$(shell go env GOMODCACHE)" GOFLAGS=-modcacherw,)
 
-.PHONY: all build embed deps demo test lint fmt docs soak chaos bench clean
+.PHONY: all build embed deps demo test lint fmt docs soak chaos e2e-clients bench clean
 
 all: build
 
@@ -63,6 +63,12 @@ soak:
 chaos:
 	@./.ci/deps test
 	$(AS_ROOT) env CLOUDSSH_CHAOS=1 go test ./internal/cli -run TestChaos -v -timeout 30m
+
+## e2e-clients: OpenSSH, PuTTY, dropbear, rsync, sshfs, Ansible and others against a twin
+e2e-clients:
+	@./.ci/deps test
+	@go mod download
+	$(AS_ROOT) go test ./e2e -count=1 -v -run TestClients -timeout 15m
 
 ## bench: throughput, keystrokes, outages and memory beside OpenSSH; BENCH=Keys for some of it
 BENCH ?= .

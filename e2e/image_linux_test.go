@@ -38,7 +38,7 @@ var toolsTarball = sync.OnceValues(func() (string, error) {
 		OS: "linux", Architecture: runtime.GOARCH,
 		RootFS: v1.RootFS{Type: "layers"},
 		Config: v1.Config{
-			Entrypoint: []string{"/usr/bin/python3", "-m", "http.server", "8080"},
+			Entrypoint: []string{"/bin/sh", "-c", "exec python3 -m http.server $PORT"},
 			WorkingDir: "/srv",
 			Env:        []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"},
 		},

@@ -1,0 +1,391 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// regressDir is where Debian's package openssh-tests puts the scripts.
+	regressDir = "/usr/lib/openssh/regress"
+	// regressTimeout ends a script that hangs. Some sleep for minutes in all.
+	regressTimeout = 6 * time.Minute
+	// regressAll is the variable that makes the slow scripts run, too.
+	regressAll = "E2E_REGRESS"
+)
+
+// TestRegress runs OpenSSH's own regression tests against a twin. In them sshd is
+// a script that hands its connection to `cloudssh proxy`, so that their ssh gets
+// to the twin by the ProxyCommand and the port that they set up for sshd. They
+// compare files on both sides: the twin's folder of that name is mounted.
+func TestRegress(t *testing.T) {
+	if _, err := os.Stat(regressDir); err != nil {
+		t.Fatalf("install openssh-tests: %v", err)
+	}
+	tableIsComplete(t)
+	r := newRegress(t)
+	t.Run("scripts", func(t *testing.T) {
+		for _, s := range regressScripts() {
+			if s.not != "" || s.slow && os.Getenv(regressAll) == "" {
+				continue
+			}
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				r.run(t, s)
+			})
+		}
+	})
+}
+
+// tableIsComplete fails for a script that the table does not know.
+func tableIsComplete(t *testing.T) {
+	t.Helper()
+	known := map[string]bool{}
+	for _, s := range regressScripts() {
+		known[s.name] = true
+	}
+	files, err := filepath.Glob(filepath.Join(regressDir, "*.sh"))
+	if err != nil || len(files) < 50 {
+		t.Fatalf("%d scripts in %s, %v", len(files), regressDir, err)
+	}
+	for _, f := range files {
+		if name := strings.TrimSuffix(filepath.Base(f), ".sh"); !known[name] {
+			t.Errorf("the script %s is not in the table", name)
+		}
+	}
+}
+
+// A regress is a twin and what OpenSSH's tests need around it.
+type regress struct {
+	*platform
+	port    string // leads to a new connection to the twin, here and in the twin
+	scripts string // the tests, as we run them
+	shared  string // the tests' files
+	inTwin  string // where the twin's folder of that name is, here
+	bin     string // what the tests take for programs of OpenSSH
+	control string // the socket of a connection that lasts as long as the test
+	fixed   sync.Mutex
+}
+
+func newRegress(t *testing.T) *regress {
+	t.Helper()
+	p := newPlatform(t)
+	r := &regress{
+		platform: p, scripts: filepath.Join(p.dir, "src"), shared: filepath.Join(p.dir, "obj"),
+		bin: filepath.Join(p.dir, "bin"), control: filepath.Join(p.dir, "ctl"),
+	}
+	p.cloudssh(t, "config", "write").expect(t, 0)
+	r.listen(t)
+	r.hold(t)
+	r.copyScripts(t)
+	r.writePrograms(t)
+	r.share(t)
+	return r
+}
+
+// hold starts a connection that holds the twin as long as the test, and makes the
+// port lead to it in there, too.
+func (r *regress) hold(t *testing.T) {
+	t.Helper()
+	forward := "127.0.0.1:" + r.port + ":127.0.0.1:" + r.port
+	cmd := r.command(context.WithoutCancel(t.Context()), "ssh", "-M", "-S", r.control, "-N", "-R", forward,
+		"-o", "ExitOnForwardFailure=yes", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo ready", tools)
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = in, in
+	err = cmd.Start()
+	_ = in.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := &watched{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(said, out)
+	}()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
+		defer cancel()
+		finish(t, r.command(ctx, "ssh", "-S", r.control, "-O", "exit", tools)).expect(t, 0)
+		_ = cmd.Wait() // 255, as ever after this
+		// Its proxy goes on until the twin is deleted.
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			t.Errorf("the proxy does not end; said: %s", said)
+		}
+	})
+	said.await(t, "ready")
+}
+
+// listen makes every connection to a port of this machine one to the twin.
+func (r *regress) listen(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { r.proxy(t, conn.(*net.TCPConn)) })
+		}
+	})
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		serving.Wait()
+	})
+}
+
+// proxy hands a connection to `cloudssh proxy`.
+func (r *regress) proxy(t *testing.T, conn *net.TCPConn) {
+	file, err := conn.File()
+	_ = conn.Close()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer file.Close() //nolint:errcheck // the proxy has it
+	// Not the test's context, which ends before what is behind the connections.
+	cmd := r.command(context.WithoutCancel(t.Context()), r.program, "proxy", "--host-key-alias", regressAlias, "tools")
+	cmd.Stdin, cmd.Stdout = file, file
+	_ = cmd.Run() // the client sees what is wrong
+}
+
+// regressAlias is the name of the host key in the tests' configuration.
+const regressAlias = "localhost-with-alias"
+
+// copyScripts copies the tests, and edits those that the table has edits for.
+func (r *regress) copyScripts(t *testing.T) {
+	t.Helper()
+	sh(t, `mkdir "$1" "$2" && cp -p "$0"/* "$1" 2>/dev/null || test -f "$1/test-exec.sh"`, regressDir, r.scripts, r.bin)
+	for _, s := range regressScripts() {
+		for _, edit := range s.edits {
+			file := filepath.Join(r.scripts, s.name+".sh")
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sh(t, `sed -i -E "$1" "$0"`, file, edit)
+			if after, err := os.ReadFile(file); err != nil || bytes.Equal(before, after) {
+				t.Errorf("%s: the edit %q changes nothing, %v", s.name, edit, err)
+			}
+		}
+	}
+}
+
+// share makes the folder of the tests' files in the twin, and finds it here.
+func (r *regress) share(t *testing.T) {
+	t.Helper()
+	r.run1(t, "ssh", "-S", r.control, tools, "mkdir -p "+r.shared).expect(t, 0)
+	if err := os.Mkdir(r.shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(filepath.Dir(r.dir), "state")
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		dir := filepath.Join(fields[4], r.shared)
+		if _, err := os.Stat(dir); err == nil && strings.HasPrefix(fields[4], state) {
+			r.inTwin = dir
+			return
+		}
+	}
+	t.Fatalf("no mount below %s has %s:\n%s", state, r.shared, mounts)
+}
+
+// run1 is run of the platform, which run hides.
+func (r *regress) run1(t *testing.T, name string, args ...string) result {
+	t.Helper()
+	return r.platform.run(t, name, args...)
+}
+
+// sh runs a shell command of the test's own.
+func sh(t *testing.T, script string, args ...string) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "sh", append([]string{"-c", script}, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+}
+
+// regressPrograms are what the tests take for programs of OpenSSH. In them @X@ is
+// replaced.
+var regressPrograms = map[string]string{
+	// The options before the tests' own win over those in their configuration.
+	// They ask for algorithms, to try each: we name those that the agent has.
+	"ssh": `#!/bin/sh
+for a; do
+	if [ "$query" ]; then
+		case $a in
+		kex) echo curve25519-sha256; echo curve25519-sha256@libssh.org ;;
+		cipher|Ciphers) printf '%s\n' aes128-ctr aes256-ctr aes128-gcm@openssh.com aes256-gcm@openssh.com chacha20-poly1305@openssh.com ;;
+		cipher-auth) printf '%s\n' aes128-gcm@openssh.com aes256-gcm@openssh.com chacha20-poly1305@openssh.com ;;
+		mac|MACs) printf '%s\n' hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com ;;
+		compression) echo none ;;
+		key|key-plain) printf '%s\n' $REGRESS_KEYS ;;
+		*) exec ssh -Q "$a" ;;
+		esac
+		exit
+	fi
+	[ "$a" != -Q ] || query=yes
+done
+exec ssh -o IdentityFile=@KEY@ -o UserKnownHostsFile=@KNOWN@ -o GlobalKnownHostsFile=none "$@"
+`,
+	// With -i it serves standard input. As a daemon it has nothing to do: its
+	// port leads to the twin all the time.
+	"sshd": `#!/bin/sh
+for a; do
+	case $a in
+	-i) exec @CLOUDSSH@ proxy --host-key-alias @ALIAS@ tools ;;
+	-t) exit 0 ;;
+	esac
+done
+sh -c 'echo $$ >"$0"; trap "rm -f $0; kill \$pid; exit 0" TERM; sleep 1000 & pid=$!; wait' "$OBJ/pidfile" >/dev/null 2>&1 </dev/null &
+`,
+	"sftp-server": `#!/bin/sh
+exec ssh -E "$OBJ/failed-mux.log" -S @CONTROL@ -o ControlMaster=no -s @HOST@ sftp
+`,
+	// The tests call scp also for what runs on the other side.
+	"scp": `#!/bin/sh
+for a; do
+	case $a in
+	-t|-f) exec ssh -v -E "$OBJ/failed-mux.log" -S @CONTROL@ -o ControlMaster=no @HOST@ scp "$@" ;;
+	esac
+done
+exec scp "$@"
+`,
+	"plink": `#!/bin/sh
+case $* in *--version*) exec plink "$@" ;; esac
+exec plink -hostkey @FINGERPRINT@ "$@"
+`,
+}
+
+func (r *regress) writePrograms(t *testing.T) {
+	t.Helper()
+	settings := map[string]string{}
+	for line := range strings.Lines(r.run1(t, "ssh", "-G", tools).expect(t, 0).stdout) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if settings[name] == "" {
+			settings[name] = value
+		}
+	}
+	known := settings["userknownhostsfile"]
+	// Also under the name that the tests' configuration has for it.
+	r.run1(t, "sh", "-c", r.program+" proxy --host-key-alias "+regressAlias+" tools </dev/null >/dev/null").expect(t, 0)
+	print1 := r.run1(t, "ssh-keygen", "-l", "-F", regressAlias, "-f", known).expect(t, 0).stdout
+	fingerprint := ""
+	for field := range strings.FieldsSeq(print1) {
+		if strings.HasPrefix(field, "SHA256:") {
+			fingerprint = field
+		}
+	}
+	replace := strings.NewReplacer(
+		"@KEY@", settings["identityfile"], "@KNOWN@", known, "@CLOUDSSH@", r.program, "@ALIAS@", regressAlias,
+		"@CONTROL@", r.control, "@HOST@", tools, "@FINGERPRINT@", fingerprint,
+	)
+	for name, text := range regressPrograms {
+		if err := os.WriteFile(filepath.Join(r.bin, name), []byte(replace.Replace(text)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// run runs one script.
+func (r *regress) run(t *testing.T, s regressScript) {
+	if s.ports {
+		r.fixed.Lock()
+		defer r.fixed.Unlock()
+	}
+	obj := filepath.Join(r.shared, s.name)
+	// A mount namespace of its own, in which the folder is the twin's. It ends
+	// with the last process in it.
+	const enter = `mount --bind "$1" "$2" && mount --bind "$3" "$4" && mkdir "$5" && cd "$5" &&
+		cp -p "$6/netcat" "$6/modpipe" "$6/mkdtemp" . && exec sh "$6/test-exec.sh" "$5" "$6/$7.sh"`
+	ctx, cancel := context.WithTimeout(t.Context(), regressTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--propagation", "private", "sh", "-c", enter, "sh",
+		r.inTwin, r.shared, r.home, env(r.env, "HOME"), obj, r.scripts, s.name)
+	keys := "ssh-ed25519"
+	if strings.HasPrefix(s.name, "putty") {
+		keys += " ssh-rsa" // the only one that they make PuTTY's form of
+	}
+	cmd.Env = append(r.env, "TEST_SSH_PORT="+r.port, "OBJ="+obj, "BUILDDIR="+r.scripts, "TEST_SHELL=sh", "SUDO=",
+		"TEST_SSH_UNSAFE_PERMISSIONS=1", "TEST_SSH_SSH="+r.bin+"/ssh", "TEST_SSH_SSHD="+r.bin+"/sshd", "TEST_SSH_SCP="+r.bin+"/scp",
+		"TEST_SSH_SFTPSERVER="+r.bin+"/sftp-server", "TEST_SSH_PLINK="+r.bin+"/plink", "TEST_SSH_PUTTYGEN=puttygen",
+		"REGRESS_KEYS="+keys, "TEST_SSH_IPV6=yes", "TEST_SSH_ECC=yes")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	begun := time.Now()
+	out := finishQuietly(t, cmd)
+	t.Logf("%s took %.1f s", s.name, time.Since(begun).Seconds())
+	if out.code == 0 && !strings.Contains(out.stdout, "SKIPPED") {
+		return
+	}
+	t.Errorf("%s: status %d\n%s\n%s", s.name, out.code, clip(out.stdout+out.stderr), r.log(s.name))
+}
+
+// finishQuietly is finish for what is told in another way.
+func finishQuietly(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+		t.Error(err)
+	}
+	return result{args: cmd.Args, code: cmd.ProcessState.ExitCode(), stdout: out.String()}
+}
+
+// log is the end of what the script's programs have logged about its failures.
+func (r *regress) log(name string) string {
+	var text strings.Builder
+	for _, file := range []string{"failed-regress.log", "failed-ssh.log", "failed-mux.log"} {
+		f, err := os.Open(filepath.Join(r.inTwin, name, file))
+		if err != nil {
+			continue
+		}
+		b, err := io.ReadAll(f)
+		_ = f.Close()
+		const most = 6000
+		fmt.Fprintf(&text, "--- %s %v\n%s\n", file, err, b[max(0, len(b)-most):])
+	}
+	return text.String()
+}
+
+// env is a variable's value.
+func env(environ []string, name string) string {
+	for _, kv := range environ {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
