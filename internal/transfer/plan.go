@@ -88,8 +88,12 @@ func (c *copier) target(dst Place) (target, error) {
 			return t, fmt.Errorf("%s: %w", dst, errNotDir)
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		if l, err := dst.FS.lstat(dst.FS.clean(dst.Path)); err == nil && l.mode&fs.ModeSymlink != 0 {
+		l, err := dst.FS.lstat(dst.FS.clean(dst.Path)) // SFTP says the same of FILE/
+		switch {
+		case err == nil && l.mode&fs.ModeSymlink != 0:
 			return t, fmt.Errorf("%s: is a symbolic link to nothing", dst)
+		case err == nil:
+			return t, fmt.Errorf("%s: %w", dst, errNotDir)
 		}
 	default:
 		return t, fmt.Errorf("looking at %s: %w", dst, plain(err))
@@ -103,6 +107,18 @@ func endsInSlash(p Place) bool {
 		return strings.HasSuffix(p.Path, "/") || strings.HasSuffix(p.Path, string(filepath.Separator))
 	}
 	return strings.HasSuffix(p.Path, "/")
+}
+
+// isContents reports whether what is meant is in a directory, as with `dir/.`,
+// not the directory itself.
+func isContents(p Place) bool {
+	separators := "/"
+	if _, local := p.FS.(Local); local {
+		separators += string(filepath.Separator)
+	}
+	path := strings.TrimRight(p.Path, separators)
+	last := path[strings.LastIndexAny(path, separators)+1:]
+	return last == "" || last == "." || last == ".."
 }
 
 // planner turns sources into copies.
@@ -124,7 +140,7 @@ func (p *planner) add(ctx context.Context, src Place) (task func(context.Context
 	}
 	dst := p.to.Place
 	_, name := src.FS.split(src.Path)
-	contents := name == "." || name == ".." || name == "/" || name == string(filepath.Separator) // of the directory, not itself
+	contents := isContents(src)
 	if p.to.dir && !contents {
 		if !p.to.FS.validName(name) {
 			return nil, fmt.Errorf("%s cannot be a file's name at the destination", Quote(name))
