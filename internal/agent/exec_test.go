@@ -110,6 +110,45 @@ func TestOutputHalfClose(t *testing.T) {
 	}
 }
 
+// OpenSSH and PuTTY close a channel when both sides have sent all. The status
+// must have come by then, even if the command closed its output before.
+func TestStatusComesBeforeTheEnd(t *testing.T) {
+	f := start(t, nil)
+	for version, command := range map[string]string{
+		"SSH-2.0-Go":          "exit 5",
+		"SSH-2.0-OpenSSH_9.2": "exec >&- 2>&-; sleep 0.2; exit 5",
+	} {
+		config := f.clientConfig()
+		config.ClientVersion = version
+		client, err := ssh.Dial("tcp", f.addr, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			ch, reqs, err := client.OpenChannel("session", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ S string }{command})); !ok || err != nil {
+				t.Fatalf("exec: %v, %v", ok, err)
+			}
+			ch.CloseWrite()
+			io.Copy(io.Discard, ch)
+			ch.Close()
+			status := -1
+			for req := range reqs {
+				if req.Type == "exit-status" {
+					status = int(req.Payload[3])
+				}
+			}
+			if status != 5 {
+				t.Fatalf("%s, %s: status %d", version, command, status)
+			}
+		}
+		client.Close()
+	}
+}
+
 func TestOutputIsFlushedBeforeTheStatus(t *testing.T) {
 	f := start(t, nil)
 	client := f.dial(t)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -167,6 +168,9 @@ func (s *session) servePipes(p *process, watch oomWatch) {
 	go func() {
 		output.Wait()
 		close(drained)
+		if !s.waitsForStatus() {
+			return
+		}
 		// A command that closes its output and goes on is seen to do so. One that
 		// has ended may be worth another word.
 		timer := time.NewTimer(closedGrace)
@@ -190,6 +194,15 @@ func (s *session) servePipes(p *process, watch oomWatch) {
 		s.say(why)
 	}
 	s.exit(status)
+}
+
+// waitsForStatus tells whether the client keeps a channel open until it has the
+// exit status, as RFC 4254 lets it choose. Others close it when both sides have
+// sent all, and SSH's library answers that in our stead: no status would reach
+// them. They see the end of the output late.
+func (s *session) waitsForStatus() bool {
+	client := string(s.conn.ClientVersion())
+	return strings.HasPrefix(client, "SSH-2.0-cloudssh") || strings.HasPrefix(client, "SSH-2.0-Go")
 }
 
 // copyOut moves output to the client. When the client is gone it goes on to

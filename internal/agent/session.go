@@ -234,8 +234,10 @@ func (s *session) end() {
 // exit sends how the program ended, after all of its output, and closes. When
 // we have ended it with the instance, its status is what it made of that: our
 // own client is told so first, others know only the status.
+//
+// The end of the output comes last: a client that has nothing more to send
+// closes the channel then, and on a closed one no status can be sent.
 func (s *session) exit(status exitStatus) {
-	s.closeOutput()
 	s.mu.Lock()
 	stopped := s.stopped
 	s.mu.Unlock()
@@ -243,6 +245,7 @@ func (s *session) exit(status exitStatus) {
 		s.channel.SendRequest("stopped@cloudssh", false, ssh.Marshal(struct{ Reason string }{stopped})) //nolint:errcheck // as below
 	}
 	s.channel.SendRequest(status.request(), false, status.payload()) //nolint:errcheck // the client may be gone
+	s.closeOutput()
 	s.conn.log.Info("session ended", "status", status.String(), "seconds", int(time.Since(s.begun).Seconds()))
 	s.end()
 }
