@@ -33,16 +33,16 @@ type forwardOptions struct {
 // register registers the flags for a session that exists already.
 func (o *forwardOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVarP(&o.local, "local-forward", "L", nil, "`[BIND:]PORT:HOST:PORT`: connections to the port here lead to the host and port as the twin sees them; /SOCKET on either side, repeatable")
-	f.StringArrayVarP(&o.remote, "remote-forward", "R", nil, "`[BIND:]PORT:HOST:PORT`: connections to the port in the twin lead to the host and port from here; without HOST:PORT they ask by SOCKS")
-	f.StringArrayVarP(&o.dynamic, "dynamic-forward", "D", nil, "`[BIND:]PORT` here is a SOCKS proxy whose connections start in the twin")
+	f.StringArrayVarP(&o.local, "local-forward", "L", nil, "forward `[BIND:]PORT:HOST:PORT`, from a port here to a host and port as the twin sees them; either end may be a /SOCKET; repeatable")
+	f.StringArrayVarP(&o.remote, "remote-forward", "R", nil, "forward `[BIND:]PORT:HOST:PORT`, from a port in the twin to a host and port as this machine sees them; without HOST:PORT the port is a SOCKS proxy")
+	f.StringArrayVarP(&o.dynamic, "dynamic-forward", "D", nil, "forward `[BIND:]PORT`, a SOCKS proxy here whose connections start in the twin")
 }
 
 // registerAll registers the flags for a new connection.
 func (o *forwardOptions) registerAll(cmd *cobra.Command) {
 	o.register(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.stdio, "stdio-forward", "W", "", "`HOST:PORT` or /SOCKET as the twin sees it is connected with standard input and output; no session")
+	f.StringVarP(&o.stdio, "stdio-forward", "W", "", "connect standard input and output with `HOST:PORT` or /SOCKET as the twin sees it; no session")
 	f.BoolVarP(&o.only, "forward-only", "N", false, "no session: forward until Ctrl-C")
 	f.BoolVarP(&o.agent, "forward-agent", "A", false, "let the session use your SSH agent")
 }
