@@ -111,7 +111,7 @@ func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {
 	if err != nil {
 		return err
 	}
-	p := &proxy{connection: s, alias: o.alias, pipe: &pipe{in: a.in, out: a.out}}
+	p := &proxy{connection: s, alias: o.alias, aloud: o.progress || a.global.verbosity != "warning", pipe: &pipe{in: a.in, out: a.out}}
 	return p.inTwin(ctx)
 }
 
@@ -131,6 +131,7 @@ func (a *app) plainly(progress bool) {
 type proxy struct {
 	*connection
 	alias string // in known_hosts
+	aloud bool   // somebody is to see what happens
 	pipe  *pipe
 }
 
@@ -160,17 +161,32 @@ func (p *proxy) run(ctx context.Context, twin *provision.Twin) (deleteTwin bool,
 	err = p.pipe.carry(ctx, l.conn)
 	stop()
 	unfollow()
-	if !p.pipe.heard() && ctx.Err() == nil && p.closedToUs(ctx, twin) {
+	if p.pipe.unheard() && ctx.Err() == nil && p.closedToUs(ctx, twin) {
 		return false, fmt.Errorf("%w: it said nothing", provision.ErrTwinGone)
 	}
 	p.pipe.close()
+	if err = p.result(ctx, err); err == nil && !p.aloud {
+		p.letGo()
+	}
 	switch {
 	case twin.Keep || p.options.keep:
 		p.noteKept(twin)
 	default:
 		deleteTwin = p.leaveTwin(ctx, l, twin)
 	}
-	return deleteTwin, p.result(ctx, err)
+	return deleteTwin, err
+}
+
+// letGo lets go of standard error, which ssh has shared with us: whoever waits
+// for its end waits for ssh's own, and not for the deletion of a twin. Should
+// that fail, the guard goes on with it and keeps a log.
+func (p *proxy) letGo() {
+	if !p.guard.lives() {
+		return
+	}
+	if err := toNowhere(p.err); err != nil {
+		p.log.Debug("letting go of standard error", "error", err)
+	}
 }
 
 // enter connects to the agent, and lets ssh know its host key.

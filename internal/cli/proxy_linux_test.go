@@ -104,7 +104,7 @@ func (w *world) proxies(t *testing.T) (all []*os.Process) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		env, _ := os.ReadFile(file)                                           // it may have ended
+		env, _ := os.ReadFile(file)                                          // it may have ended
 		args, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline")) // the same
 		words := strings.Split(string(args), "\x00")
 		if len(words) < 2 || words[1] != "proxy" || !slices.Contains(strings.Split(string(env), "\x00"), "HOME="+w.home) {

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/cloudssh/cloudssh/internal/transport"
 )
 
 const (
@@ -25,31 +22,46 @@ const (
 	lastWords = 5 * time.Second
 )
 
-// pipe carries the bytes between our standard input and output and the agent.
-// When an agent has not said a word, another may take its place: then it is
-// told what the client has said so far.
+// A stream leads to an agent.
+type stream interface {
+	io.ReadWriter
+	CloseWrite() error
+	Abort() error
+}
+
+// pipe carries the bytes between an SSH client and the agent. When an agent has
+// not said a word, another may take its place: then it is told what the client
+// has said so far.
 type pipe struct {
-	in, out *os.File
+	in  io.Reader
+	out io.WriteCloser
 
 	once     sync.Once
 	answered atomic.Bool
 	ended    chan struct{} // closed when the client has ended its side
 
 	mu   sync.Mutex
-	conn *transport.Conn
+	conn stream
 	said []byte // by the client, until the agent has answered
 	eof  bool
+
+	toldMuch bool // more than is kept
 }
 
-// heard reports whether an agent has said anything.
-func (p *pipe) heard() bool { return p.answered.Load() }
+// unheard reports whether no agent has said anything yet, so that another may
+// be told all that the client has said.
+func (p *pipe) unheard() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.answered.Load() && !p.toldMuch
+}
 
 // close lets the client know that there is nothing more to read.
 func (p *pipe) close() { _ = p.out.Close() } // nobody is left to be told
 
 // carry moves bytes until both sides have ended theirs, or one of them is gone.
 // Afterwards conn is closed. An orderly end, whoever began it, is no error.
-func (p *pipe) carry(ctx context.Context, conn *transport.Conn) error {
+func (p *pipe) carry(ctx context.Context, conn stream) error {
 	defer conn.Abort() //nolint:errcheck // it has none, and all is said
 	p.begin(conn)
 	over := make(chan struct{})
@@ -78,7 +90,7 @@ func (p *pipe) carry(ctx context.Context, conn *transport.Conn) error {
 }
 
 // begin tells an agent what the client has said, and everything that follows.
-func (p *pipe) begin(conn *transport.Conn) {
+func (p *pipe) begin(conn stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conn = conn
@@ -109,10 +121,10 @@ func (p *pipe) up() {
 func (p *pipe) say(text []byte, eof bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.answered.Load():
+	p.toldMuch = p.toldMuch || len(p.said)+len(text) > maxUnanswered
+	if p.toldMuch || p.answered.Load() {
 		p.said = nil
-	case len(p.said)+len(text) <= maxUnanswered:
+	} else {
 		p.said = append(p.said, text...)
 	}
 	if len(text) > 0 {
@@ -125,7 +137,7 @@ func (p *pipe) say(text []byte, eof bool) {
 }
 
 // down passes on what the agent says. A client that takes no more is gone.
-func (p *pipe) down(conn *transport.Conn) error {
+func (p *pipe) down(conn stream) error {
 	buffer := make([]byte, pipeBuffer)
 	for {
 		n, err := conn.Read(buffer)
