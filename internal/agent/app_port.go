@@ -43,7 +43,7 @@ func (s *server) dial(ctx context.Context, to target) (net.Conn, error) {
 	return nil, failed
 }
 
-var errNoApp = errors.New("the app is not running; start it with " + AppCommand)
+var errNoApp = errors.New(AppCommand + " is not running")
 
 // isOwnPort reports whether a target is where we listen, by an address that the
 // app is known by.
