@@ -131,16 +131,8 @@ func (e *entry) replace(ctx context.Context, src file) (int64, error) {
 			return 0, e.abandon(ctx, p, fmt.Errorf("setting the times: %w", plain(err)))
 		}
 	}
-	if err := e.dst.FS.rename(p.path, e.dst.Path); err != nil {
-		err = e.abandon(ctx, p, fmt.Errorf("renaming it to %s: %w", e.dst, plain(err)))
-		if e.old == nil || !e.old.mode.IsRegular() || ctx.Err() != nil {
-			return 0, err
-		}
-		n, inPlace := e.inPlace(ctx, src) // a mount point, or open on Windows
-		if inPlace != nil {
-			return 0, errors.Join(err, inPlace)
-		}
-		return n, nil
+	if err := p.rename(ctx, n); err != nil {
+		return 0, e.abandon(ctx, p, err)
 	}
 	e.removeStale(p.path)
 	return n, nil

@@ -159,6 +159,32 @@ func (p *part) close() error {
 	return nil
 }
 
+// rename puts the whole content in its place. What cannot be replaced, because
+// something is mounted on it, or, on Windows, because it is open, is written
+// over.
+func (p *part) rename(ctx context.Context, size int64) error {
+	e := p.e
+	err := e.dst.FS.rename(p.path, e.dst.Path)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("renaming it to %s: %w", e.dst, plain(err))
+	if e.old == nil || !e.old.mode.IsRegular() || ctx.Err() != nil || e.dst.FS.lost() != nil {
+		return err
+	}
+	content, openErr := e.dst.FS.open(p.path)
+	if openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	defer content.Close() //nolint:errcheck // only read
+	whole := *e
+	whole.from.size = size
+	if _, inPlace := whole.inPlace(ctx, content); inPlace != nil {
+		return errors.Join(err, inPlace)
+	}
+	return e.dst.FS.remove(p.path)
+}
+
 // abandon gives a part up: it is removed, unless a second try can go on with
 // it. The error names what could not be removed.
 func (e *entry) abandon(ctx context.Context, p *part, err error) error {

@@ -64,9 +64,7 @@ func (e *entry) send(ctx context.Context, r io.Reader) (int64, error) {
 		err = p.settle()
 	}
 	if err = errors.Join(err, p.close()); err == nil {
-		if err = e.dst.FS.rename(p.path, e.dst.Path); err != nil {
-			err = fmt.Errorf("renaming it to %s: %w", e.dst, plain(err))
-		}
+		err = p.rename(ctx, n)
 	}
 	if err != nil {
 		return 0, e.abandon(ctx, p, err)
