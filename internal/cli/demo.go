@@ -53,6 +53,7 @@ func newDemoCmd(a *app) *cobra.Command {
 		},
 	}
 	o.connect.registerSession(cmd)
+	o.connect.forward.registerAll(cmd)
 	o.connect.registerTwin(cmd)
 	o.emulator.register(cmd)
 	cmd.Flags().StringVar(&o.image, "image", "", "image of the service to clone (default: our sample)")

@@ -16,11 +16,13 @@ service account, but no production traffic. The service itself is only read.
 The twin is deleted when the session ends.
 
 With --exec, or with a command after --, it runs that command instead and exits
-with its status. Without a service, and with a terminal, it offers a list.`
+with its status. -L, -R, -D, -W, -N and -A forward connections as they do in ssh.
+Without a service, and with a terminal, it offers a list.`
 
 const rootExample = `  cloudssh hello                          # a shell in a twin of hello
   cloudssh hello --exec 'ls /app | wc -l'  # one command, through the twin's shell
   cloudssh hello -- printf '%s\n' 'a b'    # one command, exactly these arguments
+  cloudssh hello -L 8080:localhost:8080   # the app here, once cloudssh-app runs in that shell
   cloudssh demo                           # try it, without any cloud`
 
 // newRootCmd is the tree of commands.
