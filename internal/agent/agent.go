@@ -80,6 +80,7 @@ type server struct {
 	shells   *shellRegistry
 	started  time.Time
 	children *children
+	buffers  *sync.Pool    // of forwarded connections
 	changed  chan struct{} // tells the limits that connections came or went
 	running  sync.WaitGroup
 
@@ -179,6 +180,7 @@ func newServer(cfg Config) (*server, error) {
 		keys:     keys,
 		started:  time.Now(),
 		children: newChildren(),
+		buffers:  newBuffers(),
 		changed:  make(chan struct{}, 1),
 		openings: make(chan struct{}),
 		conns:    make(map[*connection]bool),

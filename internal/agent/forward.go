@@ -93,7 +93,7 @@ func (c *connection) forward(channel ssh.NewChannel, to target) {
 		conn.Close() //nolint:errcheck // nobody has used it
 		return
 	}
-	pump(c.ctx, ch, requests, conn)
+	pump(c.ctx, ch, requests, conn, c.server.buffers)
 }
 
 // dial connects with the target.

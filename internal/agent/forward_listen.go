@@ -190,7 +190,7 @@ func (c *connection) offer(conn net.Conn, kind string, payload []byte) {
 		conn.Close() //nolint:errcheck // nobody has used it
 		return
 	}
-	pump(c.ctx, ch, requests, conn)
+	pump(c.ctx, ch, requests, conn, c.server.buffers)
 }
 
 // listenOn listens on an address as RFC 4254 §7.1 means it: "" is everywhere,
