@@ -4,8 +4,10 @@ package main
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,6 +53,31 @@ func TestBareImage(t *testing.T) {
 	if s.RequestPty("xterm", 24, 80, nil) == nil {
 		t.Error("a terminal without /dev/ptmx")
 	}
+	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, nil); ok || err != nil {
+		t.Errorf("a socket where nothing can be written: %v, %v", ok, err)
+	}
+	// There is no /etc/hosts that knows localhost.
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		conn, err := client.Dial("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		conn.Close()
+	}
+	for port, want := range map[uint32]bool{0: true, 79: privileged(t) <= 79} {
+		ok, _, err := client.SendRequest("tcpip-forward", true, ssh.Marshal(struct {
+			Address string
+			Port    uint32
+		}{"localhost", port}))
+		if ok != want || err != nil {
+			t.Errorf("listening on port %d: %v, %v", port, ok, err)
+		}
+	}
 	ch, reqs, err := client.OpenChannel("session", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -69,4 +96,18 @@ func TestBareImage(t *testing.T) {
 			t.Errorf("status %v", req.Payload)
 		}
 	}
+}
+
+// privileged is the number of ports that are root's.
+func privileged(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
