@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -121,38 +124,70 @@ else:
 	p.run(t, "ssh", host, script).expect(t, 0)
 }
 
-// testTwinsComeAndGo is the first contact: no key, no twin, no known host.
+// testTwinsComeAndGo is the first contact: no key, no twin, no known host. A
+// twin is there as long as a connection is.
 func (p *platform) testTwinsComeAndGo(t *testing.T) {
 	p.run(t, "sh", "-c", "ssh "+hello+" true; echo $?").expectOut(t, "0\n")
 	p.expectTwinsGone(t)
-	// Two at once share a twin, and the second to leave takes it down.
-	first := p.command(t.Context(), "ssh", hello, "echo here; cat")
-	in, err := first.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
+	// Each may meet the twin of the one before while it is deleted.
+	p.run(t, "sh", "-c", "for i in 1 2 3 4; do ssh "+hello+" echo $i || exit; done").expectOut(t, "1\n2\n3\n4\n")
+	p.expectTwinsGone(t)
+	var wg sync.WaitGroup
+	for i := range 4 { // all find no twin, and share the one that is made
+		wg.Go(func() {
+			r := p.run(t, "ssh", hello, fmt.Sprintf("echo $K_SERVICE; exit %d", i))
+			if r.code != i || r.stdout != "hello-ssh\n" || r.stderr != "" {
+				t.Errorf("ssh beside others: status %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
+			}
+		})
 	}
-	out, err := first.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "here\n" {
-		t.Errorf("the first session says %q, %v", line, err)
-	}
-	p.run(t, "ssh", hello, "echo also here").expectOut(t, "also here\n")
+	wg.Wait()
+	p.expectTwinsGone(t)
+
+	first, in := p.waiting(t)
+	killed, _ := p.waiting(t)
 	if twins := p.twins(t); len(twins) != 1 {
 		t.Errorf("twins %q, want one", twins)
+	}
+	if err := killed.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = killed.Wait()
+	if twins := p.twins(t); len(twins) != 1 {
+		t.Errorf("twins %q after one of two sessions was killed, want one", twins)
 	}
 	if err := errors.Join(in.Close(), first.Wait()); err != nil {
 		t.Errorf("the first session: %v", err)
 	}
 	p.expectTwinsGone(t)
-	r := p.run(t, "ssh", "cloudssh-nobody", "true")
-	if r.code != 255 || !strings.Contains(r.stderr, "nobody") {
-		t.Errorf("ssh to a service that is not there: status %d, stderr: %s", r.code, r.stderr)
+	killed, _ = p.waiting(t)
+	if err := killed.Process.Kill(); err != nil {
+		t.Error(err)
 	}
+	_ = killed.Wait()
+	p.expectTwinsGone(t)
+	p.run(t, "ssh", "cloudssh-nobody", "true").expect(t, 255).expectSaid(t, "nobody")
+}
+
+// waiting is an ssh whose command has started and ends with its input.
+func (p *platform) waiting(t *testing.T) (*exec.Cmd, io.Closer) {
+	t.Helper()
+	cmd := p.command(t.Context(), "ssh", hello, "echo here; cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "here\n" {
+		t.Errorf("the session says %q, %v", line, err)
+	}
+	return cmd, in
 }
 
 // expectTwinsGone ends the test if the twins do not go: ssh does not wait for

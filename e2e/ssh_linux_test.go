@@ -42,6 +42,7 @@ func (p *platform) testStdin(t *testing.T) {
 	if checksum([]byte(r.stdout)) != checksum(b) {
 		t.Errorf("cat gave %d bytes back, of %d, or others", len(r.stdout), len(b))
 	}
+	p.runWith(t, bytes.NewReader(b), "ssh", "-o", "RekeyLimit=1M", "-c", "aes128-ctr", hello, "sha256sum").expectOut(t, checksum(b)+"  -\n")
 	p.runWith(t, bytes.NewReader(b), "ssh", hello, "head -c 3 | wc -c").expectOut(t, "3\n")
 	p.run(t, "ssh", "-n", hello, "cat").expectOut(t, "")
 }
