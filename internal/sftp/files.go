@@ -202,15 +202,16 @@ type copying struct {
 func (s *server) copyData(c copying) job {
 	switch {
 	case c.from == nil || c.to == nil:
-		return job{run: refuse(status{fxNoSuchFile, errHandle.text})}
+		return job{run: refuse(errHandle)}
 	case c.from.dir != nil || c.to.dir != nil:
 		return job{run: refuse(errNotFile)}
-	case c.from.sameFile(c.to):
-		return job{run: refuse(status{fxFailure, "A file cannot be copied onto itself"})}
 	}
 	return job{order: changes, files: [2]*handle{c.from, c.to}, run: func(*message) error {
 		if c.from.closed || c.to.closed {
 			return errHandle
+		}
+		if c.from.sameFile(c.to) {
+			return status{fxFailure, "A file cannot be copied onto itself"}
 		}
 		return s.copy(c)
 	}}

@@ -44,8 +44,8 @@ type server struct {
 
 // Serve answers requests from rw until its end of file, and returns nil then,
 // once what was asked is done and all files are closed. It does not close rw.
-// Any other error ends the session, as does a packet longer than the limit;
-// requests that were complete by then are carried out.
+// Any other error ends the session, as do one of writing, and a packet longer
+// than the limit; requests that were complete by then are carried out.
 func Serve(rw io.ReadWriter, o Options) error {
 	s := &server{
 		dir: o.Dir, home: o.Home,
@@ -63,9 +63,6 @@ func Serve(rw io.ReadWriter, o Options) error {
 	left := s.handles.closeAll()
 	if o.Logger != nil && left > 0 {
 		o.Logger.Info("sftp", "reason", "the client left files open", "files", left)
-	}
-	if err == nil {
-		err = s.out.failure()
 	}
 	return err
 }
