@@ -101,37 +101,13 @@ func newRegress(t *testing.T) *regress {
 func (r *regress) hold(t *testing.T) {
 	t.Helper()
 	forward := "127.0.0.1:" + r.port + ":127.0.0.1:" + r.port
-	cmd := r.command(context.WithoutCancel(t.Context()), "ssh", "-M", "-S", r.control, "-N", "-R", forward,
-		"-o", "ExitOnForwardFailure=yes", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo ready", tools)
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = in, in
-	err = cmd.Start()
-	_ = in.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	said := &watched{}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = io.Copy(said, out)
-	}()
+	r.platform.run(t, "ssh", "-M", "-S", r.control, "-f", "-N", "-R", forward, "-o", "ExitOnForwardFailure=yes", tools).expect(t, 0)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
 		defer cancel()
 		finish(t, r.command(ctx, "ssh", "-S", r.control, "-O", "exit", tools)).expect(t, 0)
-		_ = cmd.Wait() // 255, as ever after this
-		// Its proxy goes on until the twin is deleted.
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			t.Errorf("the proxy does not end; said: %s", said)
-		}
+		r.expectTwinsGone(t)
 	})
-	said.await(t, "ready")
 }
 
 // listen makes every connection to a port of this machine one to the twin.
@@ -200,7 +176,7 @@ func (r *regress) copyScripts(t *testing.T) {
 // share makes the folder of the tests' files in the twin, and finds it here.
 func (r *regress) share(t *testing.T) {
 	t.Helper()
-	r.run1(t, "ssh", "-S", r.control, tools, "mkdir -p "+r.shared).expect(t, 0)
+	r.platform.run(t, "ssh", "-S", r.control, tools, "mkdir -p "+r.shared).expect(t, 0)
 	if err := os.Mkdir(r.shared, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -218,12 +194,6 @@ func (r *regress) share(t *testing.T) {
 		}
 	}
 	t.Fatalf("no mount below %s has %s:\n%s", state, r.shared, mounts)
-}
-
-// run1 is run of the platform, which run hides.
-func (r *regress) run1(t *testing.T, name string, args ...string) result {
-	t.Helper()
-	return r.platform.run(t, name, args...)
 }
 
 // sh runs a shell command of the test's own.
@@ -289,7 +259,7 @@ exec plink -hostkey @FINGERPRINT@ "$@"
 func (r *regress) writePrograms(t *testing.T) {
 	t.Helper()
 	settings := map[string]string{}
-	for line := range strings.Lines(r.run1(t, "ssh", "-G", tools).expect(t, 0).stdout) {
+	for line := range strings.Lines(r.platform.run(t, "ssh", "-G", tools).expect(t, 0).stdout) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if settings[name] == "" {
 			settings[name] = value
@@ -297,8 +267,8 @@ func (r *regress) writePrograms(t *testing.T) {
 	}
 	known := settings["userknownhostsfile"]
 	// Also under the name that the tests' configuration has for it.
-	r.run1(t, "sh", "-c", r.program+" proxy --host-key-alias "+regressAlias+" tools </dev/null >/dev/null").expect(t, 0)
-	print1 := r.run1(t, "ssh-keygen", "-l", "-F", regressAlias, "-f", known).expect(t, 0).stdout
+	r.platform.run(t, "sh", "-c", r.program+" proxy --host-key-alias "+regressAlias+" tools </dev/null >/dev/null").expect(t, 0)
+	print1 := r.platform.run(t, "ssh-keygen", "-l", "-F", regressAlias, "-f", known).expect(t, 0).stdout
 	fingerprint := ""
 	for field := range strings.FieldsSeq(print1) {
 		if strings.HasPrefix(field, "SHA256:") {
