@@ -49,7 +49,13 @@ func (c *connection) listenTCP(payload []byte) (bool, []byte) {
 	}
 	listeners, port, err := listenOn(c.ctx, req.Address, req.Port)
 	if err != nil {
-		return c.refuseListening(fmt.Errorf("listening on %s: %s", net.JoinHostPort(req.Address, strconv.Itoa(int(req.Port))), plainReason(err)))
+		reason := plainReason(err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			if who, ok := portHolder(req.Port); ok {
+				reason += " by " + who
+			}
+		}
+		return c.refuseListening(fmt.Errorf("listening on %s: %s", net.JoinHostPort(req.Address, strconv.Itoa(int(req.Port))), reason))
 	}
 	c.startListening(bound{req.Address, port}, listeners, forwardedTCP, func(conn net.Conn) []byte {
 		from, _ := conn.RemoteAddr().(*net.TCPAddr)

@@ -138,6 +138,17 @@ func TestOpenSSHForwards(t *testing.T) {
 	}
 }
 
+// A port in use is refused with the name of who has it.
+func TestPortHolder(t *testing.T) {
+	f := start(t, nil)
+	port := freePort(t)
+	startMaster(t, f, "-L", fmt.Sprintf("%d:localhost:1", port))
+	if ok, _ := ask(t, f.dial(t), "tcpip-forward", tcpForward{"localhost", port}); ok {
+		t.Error("a port in use was taken")
+	}
+	f.logs.wait(t, fmt.Sprintf("listening on localhost:%d: address already in use by ssh (process ", port))
+}
+
 func dialSOCKS(t *testing.T, port uint32, address string) net.Conn {
 	t.Helper()
 	dialer, err := proxy.SOCKS5("tcp", fmt.Sprintf("127.0.0.1:%d", port), nil, proxy.Direct)

@@ -248,7 +248,7 @@ func TestListenRefusals(t *testing.T) {
 			t.Errorf("%+v: %v, %q", to, ok, answer)
 		}
 	}
-	f.logs.wait(t, `reason="listening on localhost:`+strconv.Itoa(int(portOf(used)))+`: address already in use"`)
+	f.logs.wait(t, `reason="listening on localhost:`+strconv.Itoa(int(portOf(used)))+`: address already in use by the cloudssh agent"`)
 	f.logs.wait(t, `reason="listening on 192.0.2.1:0: cannot assign requested address"`)
 	for _, kind := range []string{"cancel-tcpip-forward", "hostkeys-prove-00@openssh.com", "tun@openssh.com"} {
 		if ok, _ := ask(t, client, kind, tcpForward{"localhost", portOf(used)}); ok {
@@ -264,7 +264,7 @@ func TestListenRefusals(t *testing.T) {
 	}
 	defer ours.Close()
 	_, answer := ask(t, ours, "tcpip-forward", tcpForward{"127.0.0.1", portOf(used)})
-	if want := "listening on " + used.Addr().String() + ": address already in use"; string(answer) != want {
+	if want := "listening on " + used.Addr().String() + ": address already in use by the cloudssh agent"; string(answer) != want {
 		t.Errorf("the reason is %q, want %q", answer, want)
 	}
 }
