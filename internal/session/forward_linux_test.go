@@ -27,6 +27,7 @@ import (
 func TestForwarding(t *testing.T) {
 	for name, connect := range map[string]func(*testing.T) *session.Client{
 		"agent": func(t *testing.T) *session.Client {
+			t.Helper()
 			c, _ := serve(t, nil).connect(owner)
 			return c
 		},
@@ -172,6 +173,7 @@ func checkSums(t *testing.T, dial func() (net.Conn, error)) {
 }
 
 func forwardsThere(t *testing.T, c *session.Client) {
+	t.Helper()
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "sock")} {
 		l := counts(t, network, address)
 		checkSums(t, func() (net.Conn, error) { return c.Dial(t.Context(), network, l.Addr().String()) })
@@ -179,6 +181,7 @@ func forwardsThere(t *testing.T, c *session.Client) {
 }
 
 func forwardsHere(t *testing.T, c *session.Client) {
+	t.Helper()
 	var all []net.Listener
 	for network, address := range map[string]string{"tcp": "localhost:0", "unix": filepath.Join(t.TempDir(), "sock")} {
 		for i := range 2 { // at once
@@ -247,6 +250,7 @@ func serveNamed(l net.Listener) {
 }
 
 func refusals(t *testing.T, c *session.Client) {
+	t.Helper()
 	var refused *session.RefusedError
 	for network, address := range map[string]string{"tcp": "127.0.0.1:1", "unix": filepath.Join(t.TempDir(), "none")} {
 		if _, err := c.Dial(t.Context(), network, address); !errors.As(err, &refused) || refused.Reason == "" {
@@ -277,6 +281,7 @@ func refusals(t *testing.T, c *session.Client) {
 }
 
 func subsystem(t *testing.T, c *session.Client) {
+	t.Helper()
 	stream, err := c.Subsystem(t.Context(), "sftp")
 	if err != nil {
 		t.Fatal(err)
@@ -302,6 +307,7 @@ func subsystem(t *testing.T, c *session.Client) {
 }
 
 func sshAgent(t *testing.T, c *session.Client) {
+	t.Helper()
 	ring := agent.NewKeyring()
 	key, err := ssh.ParseRawPrivateKey(privateKey(t))
 	if err != nil {
@@ -340,6 +346,7 @@ func privateKey(t *testing.T) []byte {
 
 // forwardsEnd: what a connection carries does not look complete when it ends.
 func forwardsEnd(t *testing.T, c *session.Client) {
+	t.Helper()
 	there, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

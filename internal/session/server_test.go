@@ -24,6 +24,7 @@ type server struct {
 	forward func(ssh.NewChannel)                   // serves channels other than sessions
 	id      chan []byte                            // gets the SSH session id; may be nil
 	wrap    func(net.Conn) net.Conn                // the client's end; may be nil
+	opens   chan ssh.Conn                          // gets the connection, to open channels on; may be nil
 }
 
 // remote is the server's end of a session channel.
@@ -137,6 +138,9 @@ func (s *server) serve(tb testing.TB, conn net.Conn) {
 	}
 	if s.id != nil {
 		s.id <- sc.SessionID()
+	}
+	if s.opens != nil {
+		s.opens <- sc
 	}
 	var all sync.WaitGroup
 	defer all.Wait()

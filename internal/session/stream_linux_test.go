@@ -15,8 +15,8 @@ import (
 	"github.com/cloudssh/cloudssh/internal/transport"
 )
 
-// TestTheStreamIsCut: a session over the real transport, whose connections are
-// cut again and again, gives what it gives without.
+// TestTheStreamIsCut: a session and forwards over the real transport, whose
+// connections are cut again and again, give what they give without.
 func TestTheStreamIsCut(t *testing.T) {
 	var l *transport.Listener
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.ServeHTTP(w, r) }))
@@ -46,6 +46,12 @@ func TestTheStreamIsCut(t *testing.T) {
 	if err := p.control.Redraw(t.Context()); err != nil { // waits for the connection
 		t.Error(err)
 	}
+	echo := counts(t, "tcp", "127.0.0.1:0")
+	forwarded := make(chan struct{})
+	go func() {
+		defer close(forwarded)
+		checkSums(t, func() (net.Conn, error) { return c.Dial(t.Context(), "tcp", echo.Addr().String()) })
+	}()
 	var sum lockedBuffer
 	ended := make(chan error, 1)
 	go func() {
@@ -62,6 +68,7 @@ func TestTheStreamIsCut(t *testing.T) {
 	if got := sum.String(); len(got) != 1288895 || !strings.HasSuffix(got, "\n199999\n200000\n") {
 		t.Errorf("got %d bytes", len(got))
 	}
+	<-forwarded
 	if conn.Stats().Resumes < 4 {
 		t.Errorf("%+v: the cuts went unnoticed", conn.Stats())
 	}
