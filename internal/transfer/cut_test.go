@@ -17,7 +17,7 @@ import (
 )
 
 // large is the size of files that are cut off: more than a copy keeps under way.
-const large = 40 << 20
+const large = 26 << 20
 
 // cutter passes a stream on until so many bytes have come, then does what it is
 // told to.
@@ -72,7 +72,7 @@ func TestResumeUpload(t *testing.T) {
 	home, there := t.TempDir(), t.TempDir()
 	content := noise(large)
 	src := file(t, home, "src", content, 0o640)
-	r := serveCut(t, there, 30<<20, 0, hangUp)
+	r := serveCut(t, there, 23<<20, 0, hangUp)
 	_, err := transfer.Copy(t.Context(), []transfer.Place{local(src)}, r.at("dst"), transfer.Options{})
 	var lost *transfer.LostError
 	if !errors.As(err, &lost) {
@@ -85,7 +85,7 @@ func TestResumeUpload(t *testing.T) {
 	r = serveCut(t, there, 0, 0, nil)
 	report, err := transfer.Copy(t.Context(), []transfer.Place{local(src)}, r.at("dst"), transfer.Options{Progress: &p})
 	demand(t, report, err)
-	if s := p.Look(); s.Resumed < 16<<20 || s.Bytes != large || report.Moved != large-s.Resumed {
+	if s := p.Look(); s.Resumed < 8<<20 || s.Bytes != large || report.Moved != large-s.Resumed {
 		t.Errorf("not resumed: %+v, %+v", s, report)
 	}
 	if read(t, there, "dst") != string(content) || len(names(t, there)) != 1 {
@@ -132,7 +132,7 @@ func TestResumeDownload(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			home, there := t.TempDir(), t.TempDir()
 			src := file(t, there, "src", content, 0o644)
-			r := serveCut(t, there, 0, 30<<20, hangUp)
+			r := serveCut(t, there, 0, 23<<20, hangUp)
 			report, err := transfer.Copy(t.Context(), []transfer.Place{r.at("src")}, local(home), transfer.Options{})
 			var lost *transfer.LostError
 			parts := partsIn(t, home)
@@ -187,10 +187,10 @@ func TestInterrupted(t *testing.T) {
 		keep      func(transfer.FS) bool
 		parts     int
 	}{
-		{"a download", false, large, 30 << 20, nil, 1},
+		{"a download", false, large, 23 << 20, nil, 1},
 		{"a small download", false, 10 << 20, 5 << 20, nil, 0},
-		{"an upload", true, large, 30 << 20, nil, 0},
-		{"an upload into what stays", true, large, 30 << 20, func(transfer.FS) bool { return true }, 1},
+		{"an upload", true, large, 23 << 20, nil, 0},
+		{"an upload into what stays", true, large, 23 << 20, func(transfer.FS) bool { return true }, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			home, there := t.TempDir(), t.TempDir()

@@ -176,10 +176,10 @@ func (p *part) rename(ctx context.Context, size int64) error {
 	if openErr != nil {
 		return errors.Join(err, openErr)
 	}
-	defer content.Close() //nolint:errcheck // only read
 	whole := *e
 	whole.from.size = size
-	if _, inPlace := whole.inPlace(ctx, content); inPlace != nil {
+	_, inPlace := whole.inPlace(ctx, content)
+	if inPlace = errors.Join(inPlace, content.Close()); inPlace != nil {
 		return errors.Join(err, inPlace)
 	}
 	return e.dst.FS.remove(p.path)
