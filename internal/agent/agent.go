@@ -256,7 +256,7 @@ func (s *server) register(c *connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opened(c.stream) // it counts as one or the other at any time
-	if s.refusing || s.stopping || len(s.conns) >= maxConnections {
+	if s.refusing || s.stopping || !s.room(c) {
 		return false
 	}
 	s.conns[c] = true

@@ -16,7 +16,9 @@ const (
 	// maxConnections that have logged in.
 	maxOpening     = 100
 	maxConnections = 1024
-	maxAuthTries   = 6
+	// maxGuests of them may be guests, so that these do not shut out owners.
+	maxGuests    = 256
+	maxAuthTries = 6
 )
 
 // An opening is a connection in its handshake.
@@ -45,6 +47,17 @@ func (s *server) admit(nc net.Conn) bool {
 	owner := s.settings.Owner != "" && strings.EqualFold(principal(nc), s.settings.Owner)
 	s.opening = append(s.opening, &opening{nc, owner})
 	return true
+}
+
+// room says whether one more may stay that has logged in. The mutex is held.
+func (s *server) room(c *connection) bool {
+	guests := 0
+	for other := range s.conns {
+		if other.caller.guest {
+			guests++
+		}
+	}
+	return len(s.conns) < maxConnections && (!c.caller.guest || guests < maxGuests)
 }
 
 // displace ends the oldest handshake that is not known to be the owner's. The

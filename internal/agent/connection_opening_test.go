@@ -139,3 +139,21 @@ func TestGoneByStream(t *testing.T) {
 		t.Errorf("%x stay", answer)
 	}
 }
+
+// Guests leave room for owners.
+func TestGuestLimit(t *testing.T) {
+	a := startKnown(t, Settings{})
+	owner, guest := &connection{}, &connection{caller: caller{guest: true}}
+	conns := make(map[*connection]bool)
+	for i := range maxConnections {
+		if i == maxGuests && (a.room(guest) || !a.room(owner)) {
+			t.Errorf("with %d guests: room for a guest %v, for an owner %v", i, a.room(guest), a.room(owner))
+		}
+		conns[&connection{caller: caller{guest: i < maxGuests}}] = true
+		a.conns = conns
+	}
+	if a.room(owner) {
+		t.Errorf("room for more than %d", maxConnections)
+	}
+	a.conns = nil
+}

@@ -49,13 +49,7 @@ func (c *connection) listenTCP(payload []byte) (bool, []byte) {
 	}
 	listeners, port, err := listenOn(c.ctx, req.Address, req.Port)
 	if err != nil {
-		reason := plainReason(err)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			if who, ok := portHolder(req.Port); ok {
-				reason += " by " + who
-			}
-		}
-		return c.refuseListening(fmt.Errorf("listening on %s: %s", net.JoinHostPort(req.Address, strconv.Itoa(int(req.Port))), reason))
+		return c.refuseListening(fmt.Errorf("listening on %s: %s", net.JoinHostPort(req.Address, strconv.Itoa(int(req.Port))), listenReason(err, req.Port)))
 	}
 	c.startListening(bound{req.Address, port}, listeners, forwardedTCP, func(conn net.Conn) []byte {
 		from, _ := conn.RemoteAddr().(*net.TCPAddr)
@@ -113,6 +107,20 @@ func (c *connection) refuseListening(err error) (bool, []byte) {
 		return false, []byte(err.Error())
 	}
 	return false, nil
+}
+
+// listenReason says why a port cannot be listened on.
+func listenReason(err error, port uint32) string {
+	reason := plainReason(err)
+	switch {
+	case errors.Is(err, syscall.EACCES) && port < 1024:
+		return reason + ": ports below 1024 are root's, as a rule, and the app does not run as root"
+	case errors.Is(err, syscall.EADDRINUSE):
+		if who, ok := portHolder(port); ok {
+			return reason + " by " + who
+		}
+	}
+	return reason
 }
 
 func (c *connection) roomToListen() error {

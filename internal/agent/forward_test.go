@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,6 +141,16 @@ func TestPlainReasons(t *testing.T) {
 		if got := plainReason(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
+	}
+}
+
+func TestListenReason(t *testing.T) {
+	denied := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}
+	if got := listenReason(denied, 80); got != "permission denied: ports below 1024 are root's, as a rule, and the app does not run as root" {
+		t.Errorf("port 80: %q", got)
+	}
+	if got := listenReason(denied, 8080); got != "permission denied" {
+		t.Errorf("port 8080: %q", got)
 	}
 }
 
