@@ -158,29 +158,29 @@ func (l listenAddr) hosts(ctx context.Context) ([]string, error) {
 	return hosts, nil
 }
 
-// listenAt listens on all hosts, on the same port.
+// listenAt listens on all hosts whose family this machine has, on the same port.
 func listenAt(ctx context.Context, hosts []string, port int) (all []net.Listener, chosen int, err error) {
 	chosen = port
+	var missing error
 	for _, host := range hosts {
-		var l net.Listener
-		l, err = new(net.ListenConfig).Listen(ctx, networkOf(host), net.JoinHostPort(host, strconv.Itoa(chosen)))
-		if err != nil && len(all) > 0 && isNoFamily(err) {
-			err = nil
-			continue // no IPv6 here
-		}
-		if err != nil {
-			break
-		}
-		all = append(all, l)
-		if addr, ok := l.Addr().(*net.TCPAddr); ok {
-			chosen = addr.Port
+		l, err := new(net.ListenConfig).Listen(ctx, networkOf(host), net.JoinHostPort(host, strconv.Itoa(chosen)))
+		switch {
+		case err == nil:
+			all = append(all, l)
+			if addr, ok := l.Addr().(*net.TCPAddr); ok {
+				chosen = addr.Port
+			}
+		case isNoFamily(err):
+			missing = err
+		default:
+			for _, l := range all {
+				_ = l.Close() // nobody knows of it
+			}
+			return nil, 0, err
 		}
 	}
-	if err != nil {
-		for _, l := range all {
-			_ = l.Close() // nobody knows of it
-		}
-		return nil, 0, err
+	if len(all) == 0 {
+		return nil, 0, missing
 	}
 	return all, chosen, nil
 }

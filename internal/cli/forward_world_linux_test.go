@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -45,6 +46,7 @@ func freePort(t *testing.T) string {
 
 // forwardsTheApp is what the README promises: the app at localhost.
 func forwardsTheApp(t *testing.T, w *world) {
+	t.Helper()
 	port := freePort(t)
 	m := w.terminal(t, "hello", "-L", port+":localhost:8080")
 	m.sees("a prompt", func(s string) bool { return strings.Contains(s, "$ ") || strings.Contains(s, "# ") })
@@ -78,6 +80,7 @@ const much = 100_000_000
 // forwardsMuch sends much through -L, -D and -R at a time, and uses -W and -A in
 // the same twin.
 func forwardsMuch(t *testing.T, w *world) {
+	t.Helper()
 	data := make([]byte, much)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
 	want := fmt.Sprintf("%x", sha256.Sum256(data))
@@ -96,10 +99,13 @@ func forwardsMuch(t *testing.T, w *world) {
 		n, err := io.Copy(sum, conn)
 		fmt.Fprintf(conn, "%d %x %v\n", n, sum.Sum(nil), err)
 	})
-	p := w.start(t, "hello", "-L", "0:localhost:7001", "-D", "0", "-R", "9001:"+near, "-R", "9002:"+answers, "--exec",
+	p := w.start(t, "hello", "-L", "0:localhost:7001", "-D", "0", "-R", "9001:"+near, "-R", "9002:"+answers,
+		"-R", "9003:localhost:1", "-R", "9004", "--exec",
 		`nc -ll -p 7001 -e cat & nc 127.0.0.1 9001 </dev/null | sha256sum; head -c `+fmt.Sprint(much)+
-			` /dev/zero | nc 127.0.0.1 9002; echo all is sent >&2; cat; kill $!`)
+			` /dev/zero | nc 127.0.0.1 9002; nc 127.0.0.1 9003 </dev/null; printf '`+socks4To(t, answers)+
+			`' | nc 127.0.0.1 9004; echo all is sent >&2; cat; kill $!`)
 	p.until("all is sent")
+	p.until("refused: connecting to localhost:1 from here: connection refused")
 	local := find(t, `forwarding (localhost:\d+) to localhost:7001 in hello-ssh`, p.stderr.String())
 	socks := find(t, `forwarding (localhost:\d+) to anywhere from hello-ssh`, p.stderr.String())
 	conn, err := net.Dial("tcp", local)
@@ -128,7 +134,24 @@ func forwardsMuch(t *testing.T, w *world) {
 		lines[3] != fmt.Sprintf("%x", sha256.Sum256(make([]byte, much))) {
 		t.Errorf("through -R: %q; want %s", r.stdout, want)
 	}
+	if none := fmt.Sprintf("0 %x", sha256.Sum256(nil)); !strings.Contains(r.stdout, "\x00Z") || !strings.Contains(r.stdout, none) {
+		t.Errorf("through -R as SOCKS: %q", r.stdout)
+	}
 	w.demandOnly(t, "hello")
+}
+
+// socks4To is a request of SOCKS 4 to connect, for printf.
+func socks4To(t *testing.T, address string) string {
+	t.Helper()
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := ""
+	for _, b := range append([]byte{4, 1, byte(to.Port() >> 8), byte(to.Port())}, append(to.Addr().AsSlice(), 0)...) {
+		text += fmt.Sprintf(`\%03o`, b)
+	}
+	return text
 }
 
 // listen serves connections of this machine, and returns the address.
@@ -187,6 +210,7 @@ func comesBack(t *testing.T, conn net.Conn, data []byte) {
 
 // stdioAndAgent joins the twin in which something echoes at port 7001.
 func stdioAndAgent(t *testing.T, w *world) {
+	t.Helper()
 	p := w.start(t, "hello", "-W", "localhost:7001")
 	_, _ = io.WriteString(p.stdin, "there and back")
 	_ = p.stdin.Close()
@@ -211,6 +235,7 @@ func stdioAndAgent(t *testing.T, w *world) {
 
 // forwardsOnly: -N says what it does, and Ctrl-C leaves nothing behind.
 func forwardsOnly(t *testing.T, w *world) {
+	t.Helper()
 	p := w.start(t, "hello", "-N", "-L", "0:localhost:8080", "-R", "0:localhost:1")
 	p.until("Ctrl-C ends it.")
 	local := find(t, `forwarding (localhost:\d+) to localhost:8080 in hello-ssh; localhost:[1-9]\d* in hello-ssh to localhost:1 here. Ctrl-C`, p.stderr.String())
@@ -242,6 +267,7 @@ func forwardsOnly(t *testing.T, w *world) {
 
 // refusesForwards: what cannot work is told before a twin is made, or ends it.
 func refusesForwards(t *testing.T, w *world) {
+	t.Helper()
 	address := listen(t, func(net.Conn) {})
 	_, port, _ := strings.Cut(address, ":")
 	holder := regexp.QuoteMeta(fmt.Sprintf("-L %s:localhost:80: 127.0.0.1:%s is in use by ", port, port)) + `\S+ ` + regexp.QuoteMeta(fmt.Sprintf("(pid %d)", os.Getpid()))
