@@ -27,7 +27,7 @@ func keyAgent(t *testing.T) (socket, comment string) {
 	if err := keys.Add(keyring.AddedKey{PrivateKey: key, Comment: "the one key"}); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "keys") // short
+	dir, err := os.MkdirTemp("", "keys") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

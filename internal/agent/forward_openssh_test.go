@@ -28,7 +28,7 @@ type master struct {
 
 func startMaster(t *testing.T, f *fixture, args ...string) *master {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ssh")
+	dir, err := os.MkdirTemp("", "ssh") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,6 +155,7 @@ func TestListenReason(t *testing.T) {
 }
 
 func listenTwice(t *testing.T) error {
+	t.Helper()
 	l := echoServer(t, "tcp", "127.0.0.1:0")
 	_, err := net.Listen("tcp", l.Addr().String())
 	return err
@@ -252,8 +253,12 @@ func TestListenRefusals(t *testing.T) {
 	client := f.dial(t)
 	used := echoServer(t, "tcp", "127.0.0.1:0")
 	for _, to := range []tcpForward{
-		{"localhost", portOf(used)}, {"127.0.0.1", portOf(used)}, {"", portOf(used)},
-		{"192.0.2.1", 0}, {"no-such-host.invalid", 0}, {"localhost", 65536},
+		{"localhost", portOf(used)},
+		{"127.0.0.1", portOf(used)},
+		{"", portOf(used)},
+		{"192.0.2.1", 0},
+		{"no-such-host.invalid", 0},
+		{"localhost", 65536},
 	} {
 		if ok, answer := ask(t, client, "tcpip-forward", to); ok || len(answer) > 0 {
 			t.Errorf("%+v: %v, %q", to, ok, answer)
