@@ -113,6 +113,7 @@ func (o *configOptions) registerFile(cmd *cobra.Command) {
 func (o *configOptions) registerBlock(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.services, "service", nil, "SERVICE[.REGION[.PROJECT]] to name in the block, for completion and for editors that list hosts; may be repeated")
+	f.Bool("progress", false, "have ssh show on standard error what happens to the twin")
 	o.twin.escape = "none"
 	o.twin.registerTwin(cmd)
 	f.Var(&o.twin.wire, "wire", "what to connect with")

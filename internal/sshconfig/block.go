@@ -112,9 +112,11 @@ func (b Block) patterns() string {
 // keeps ssh from reaching a twin.
 func (b Block) options() []string {
 	return []string{
+		// Not one made from it: the proxy and known_hosts want the name as it is.
+		// First, because paramiko expands %h in ProxyCommand to what it has read so far.
+		"HostName %h",
 		"ProxyCommand " + b.ProxyCommand(),
 		"ProxyUseFdpass no",
-		"HostName %h", // not one made from it: the proxy and known_hosts want the name as it is
 		"CanonicalizeHostname no",
 		"Port 22",
 		"User " + b.User,

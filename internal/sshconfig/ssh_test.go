@@ -232,6 +232,7 @@ func matches(t *testing.T, b sshconfig.Block, name string) bool {
 		t.Fatal(err)
 	}
 	before, _, _ := strings.Cut(text, "\n    ProxyCommand ")
+	before, _, _ = strings.Cut(before, "\n    HostName ")
 	_, patterns, _ := strings.Cut(before[strings.LastIndex(before, "\n"):], " ")
 	ours := false
 	for _, p := range regexp.MustCompile(`"[^"]*"|\S+`).FindAllString(patterns, -1) {
