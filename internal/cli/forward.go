@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -163,7 +164,11 @@ func (f *forwarder) end() {
 	defer f.mu.Unlock()
 	f.over = true
 	for c := range f.conns {
-		reset(c)
+		if _, local := c.(syscall.Conn); local {
+			reset(c)
+			continue
+		}
+		go reset(c) // it may wait for a network that is away
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -20,8 +21,9 @@ func (s *connection) stdio(ctx context.Context, l *link) error {
 		}
 		return fmt.Errorf("refused: connecting to %s in the twin: %s", to.address, reasonOf(err))
 	}
-	defer conn.Close() //nolint:errcheck // all was said, or it was given up
+	defer func() { go conn.Close() }() //nolint:errcheck // all was said, or it was given up and may wait for the network
 	defer s.tellOutages(ctx, l)()
+	person := term.IsTerminal(int(s.in.Fd()))
 	down, up := make(chan error, 1), make(chan error, 1)
 	go func() {
 		_, err := io.Copy(output{s.out}, conn)
@@ -42,7 +44,7 @@ func (s *connection) stdio(ctx context.Context, l *link) error {
 			up = nil
 		case err := <-down:
 			// A person would have to end the input as well, and not know why.
-			if err != nil || term.IsTerminal(int(s.in.Fd())) {
+			if err != nil || person {
 				return err
 			}
 			down = nil
@@ -58,12 +60,11 @@ func (s *connection) stdio(ctx context.Context, l *link) error {
 // no error: what it says comes on the way back.
 func upload(conn io.Writer, in io.Reader) error {
 	source := &noting{Reader: in}
-	if _, err := io.Copy(conn, source); source.err != nil {
+	_, refused := io.Copy(conn, source)
+	if source.err != nil {
 		return fmt.Errorf("reading standard input: %w", source.err)
-	} else if err != nil {
-		return nil
 	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && refused == nil {
 		_ = half.CloseWrite() // as above
 	}
 	return nil
@@ -77,7 +78,7 @@ type noting struct {
 
 func (n *noting) Read(p []byte) (int, error) {
 	k, err := n.Reader.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // as io.Copy compares it
+	if err != nil && !errors.Is(err, io.EOF) {
 		n.err = err
 	}
 	return k, err

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -280,4 +281,50 @@ func refusesForwards(t *testing.T, w *world) {
 	w.cloudssh(t, "hello", "-R", "8080:localhost:80", "--exec", "echo no").
 		demand(t, 255, "-R 8080:localhost:80: listening on localhost:8080 in the instance: address already in use")
 	w.demandOnly(t, "hello")
+}
+
+// TestForwardsDuringOutage: connections go on after an outage, and whoever
+// leaves during one does not wait for what they carry.
+func TestForwardsDuringOutage(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	w := newWorld(t, emulator.Options{Faults: s.faults()})
+	network := s.lay("hello", w.Addr)
+	p := w.start(t, "hello", "-L", "0:localhost:7001", "--exec", "nc -ll -p 7001 -e cat & echo up >&2; cat; kill $!")
+	p.until("up\n")
+	local := find(t, `forwarding (localhost:\d+) to localhost:7001 in hello-ssh`, p.stderr.String())
+	data := make([]byte, 20_000_000) // more than waits anywhere on the way
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(data)
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	before := dial()
+	_, _ = io.WriteString(before, "x")
+	if _, err := io.ReadFull(before, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	network.stop()
+	network.cut()
+	var all sync.WaitGroup
+	during := dial()
+	for _, conn := range []net.Conn{before, during} {
+		all.Go(func() { comesBack(t, conn, data) })
+	}
+	p.until("the connection is lost; trying again")
+	network.start()
+	all.Wait()
+
+	again := dial()
+	network.stop()
+	network.cut()
+	go func() { _, _ = again.Write(data) }() // until it is reset
+	p.signal(syscall.SIGINT)
+	p.wait().demand(t, 130, "connected again after")
+	w.demandOnly(t, "hello")
+	network.start()
 }

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -384,4 +386,23 @@ func forwardsEnd(t *testing.T, c *session.Client) {
 		t.Error("no reason")
 	}
 	_ = far.Close()
+	nothingRuns(t, "session.Join(", "session.newForwarded", "session.(*listener)", "session.(*Client).serveAgent")
+}
+
+// nothingRuns waits until no goroutine is in these functions.
+func nothingRuns(t *testing.T, functions ...string) {
+	t.Helper()
+	limit := time.Now().Add(20 * time.Second)
+	buf := make([]byte, 1<<20)
+	for {
+		stacks := string(buf[:runtime.Stack(buf, true)])
+		running := slices.IndexFunc(functions, func(f string) bool { return strings.Contains(stacks, f) })
+		switch {
+		case running < 0:
+			return
+		case time.Now().After(limit):
+			t.Fatalf("%s still runs:\n%s", functions[running], stacks)
+		}
+		runtime.Gosched()
+	}
 }
