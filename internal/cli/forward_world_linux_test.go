@@ -23,6 +23,7 @@ import (
 
 // TestForwards forwards between this machine and a twin, in every way.
 func TestForwards(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Options{})
 	t.Run("the app", func(t *testing.T) { forwardsTheApp(t, w) })
 	t.Run("much", func(t *testing.T) { forwardsMuch(t, w) })
