@@ -195,39 +195,39 @@ func TestCopyData(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	dir := site(t)
-	real, err := filepath.EvalSymlinks(dir)
+	abs, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPeer(t, real)
+	p := newPeer(t, abs)
 	p.ok(p.do(fxpSymlink, "some/target", "full/new link"))
 	if got := p.name(fxpReadlink, "full/new link"); got != "some/target" {
 		t.Errorf("%q", got)
 	}
 	for name, want := range map[string]string{
-		"":                real,
-		".":               real,
-		"file":            real + "/file",
-		"link":            real + "/file",
-		"dirlink/inner":   real + "/full/inner",
-		"dirlink/../file": real + "/file",
-		"new":             real + "/new",
-		"new/":            real + "/new",
+		"":                abs,
+		".":               abs,
+		"file":            abs + "/file",
+		"link":            abs + "/file",
+		"dirlink/inner":   abs + "/full/inner",
+		"dirlink/../file": abs + "/file",
+		"new":             abs + "/new",
+		"new/":            abs + "/new",
 		"//":              "/",
 		"/..":             "/",
-		"empty/../full/.": real + "/full",
-		"dangling":        real + "/nowhere",
+		"empty/../full/.": abs + "/full",
+		"dangling":        abs + "/nowhere",
 	} {
 		if got := p.name(fxpRealpath, name); got != want {
 			t.Errorf("realpath of %q: %q, want %q", name, got, want)
 		}
 	}
-	for name, want := range map[string]string{"~": real, "~/file": real + "/file", "~root": "/root", "file": real + "/file", "./~": real + "/~"} {
+	for name, want := range map[string]string{"~": abs, "~/file": abs + "/file", "~root": "/root", "file": abs + "/file", "./~": abs + "/~"} {
 		if got := p.name(fxpExtended, "expand-path@openssh.com", name); got != want {
 			t.Errorf("expansion of %q: %q, want %q", name, got, want)
 		}
 	}
-	for user, want := range map[string]string{"": real, "root": "/root"} {
+	for user, want := range map[string]string{"": abs, "root": "/root"} {
 		if got := p.name(fxpExtended, "home-directory", user); got != want {
 			t.Errorf("home of %q: %q, want %q", user, got, want)
 		}

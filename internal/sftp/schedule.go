@@ -19,8 +19,8 @@ const (
 type order int
 
 const (
-	// anywhen: it touches nothing that others change.
-	anywhen order = iota
+	// A job without an order touches nothing that others change.
+	_ order = iota
 	// looks: it sees names, sizes and times, so it must not run beside what
 	// changes them.
 	looks
