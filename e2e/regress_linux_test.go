@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ const (
 	regressDir = "/usr/lib/openssh/regress"
 	// regressTimeout ends a script that hangs. Some sleep for minutes in all.
 	regressTimeout = 6 * time.Minute
+	// regressPlaces is how many run at a time.
+	regressPlaces = 6
 	// regressAll is the variable that makes the slow scripts run, too.
 	regressAll = "E2E_REGRESS"
 )
@@ -37,17 +40,36 @@ func TestRegress(t *testing.T) {
 	}
 	tableIsComplete(t)
 	r := newRegress(t)
-	t.Run("scripts", func(t *testing.T) {
-		for _, s := range regressScripts() {
-			if s.not != "" || s.slow && os.Getenv(regressAll) == "" {
-				continue
+	// They sleep a lot, so that more of them run than there are processors.
+	var scripts sync.WaitGroup
+	places, alone := make(chan bool, regressPlaces), make(chan bool, 1)
+	outcome := map[string]chan string{}
+	for _, s := range regressScripts() {
+		if s.not != "" || s.slow && os.Getenv(regressAll) == "" {
+			continue
+		}
+		said := make(chan string, 1)
+		outcome[s.name] = said
+		scripts.Go(func() {
+			if s.inside {
+				alone <- true
+				defer func() { <-alone }()
 			}
+			places <- true
+			defer func() { <-places }()
+			said <- r.script(t.Context(), s)
+		})
+	}
+	for _, s := range regressScripts() {
+		if said, runs := outcome[s.name]; runs {
 			t.Run(s.name, func(t *testing.T) {
-				t.Parallel()
-				r.run(t, s)
+				if text := <-said; text != "" {
+					t.Error(text)
+				}
 			})
 		}
-	})
+	}
+	scripts.Wait()
 }
 
 // tableIsComplete fails for a script that the table does not know.
@@ -77,7 +99,7 @@ type regress struct {
 	inTwin  string // where the twin's folder of that name is, here
 	bin     string // what the tests take for programs of OpenSSH
 	control string // the socket of a connection that lasts as long as the test
-	fixed   sync.Mutex
+	agent   string // process ID of the agent, for its network
 }
 
 func newRegress(t *testing.T) *regress {
@@ -107,6 +129,7 @@ func (r *regress) hold(t *testing.T) {
 		defer cancel()
 		finish(t, r.command(ctx, "ssh", "-S", r.control, "-O", "exit", tools)).expect(t, 0)
 		r.expectTwinsGone(t)
+		r.expectProxiesGone(ctx, t)
 	})
 }
 
@@ -146,13 +169,10 @@ func (r *regress) proxy(t *testing.T, conn *net.TCPConn) {
 	}
 	defer file.Close() //nolint:errcheck // the proxy has it
 	// Not the test's context, which ends before what is behind the connections.
-	cmd := r.command(context.WithoutCancel(t.Context()), r.program, "proxy", "--host-key-alias", regressAlias, "tools")
+	cmd := r.command(context.WithoutCancel(t.Context()), r.program, "proxy", "tools")
 	cmd.Stdin, cmd.Stdout = file, file
 	_ = cmd.Run() // the client sees what is wrong
 }
-
-// regressAlias is the name of the host key in the tests' configuration.
-const regressAlias = "localhost-with-alias"
 
 // copyScripts copies the tests, and edits those that the table has edits for.
 func (r *regress) copyScripts(t *testing.T) {
@@ -190,10 +210,46 @@ func (r *regress) share(t *testing.T) {
 		dir := filepath.Join(fields[4], r.shared)
 		if _, err := os.Stat(dir); err == nil && strings.HasPrefix(fields[4], state) {
 			r.inTwin = dir
-			return
 		}
 	}
-	t.Fatalf("no mount below %s has %s:\n%s", state, r.shared, mounts)
+	for _, pid := range running("/.cloudssh/cloudssh-agent", "K_SERVICE=tools-ssh") {
+		if _, err := os.Stat(filepath.Join("/proc", pid, "root", r.shared)); err == nil {
+			r.agent = pid
+		}
+	}
+	if r.inTwin != "" && r.agent != "" {
+		return
+	}
+	t.Fatalf("no mount below %s has %s, or no agent (%q):\n%s", state, r.shared, r.agent, mounts)
+}
+
+// expectProxiesGone waits for the proxies, which go on after their twin.
+func (r *regress) expectProxiesGone(ctx context.Context, t *testing.T) {
+	t.Helper()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for pids := running(r.program, "TMPDIR="+r.dir); len(pids) > 0; pids = running(r.program, "TMPDIR="+r.dir) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("processes are left: %q", pids)
+		}
+	}
+}
+
+// running are the IDs of the processes that run a program, with a variable.
+func running(program, variable string) []string {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // the pattern is right
+	var pids []string
+	for _, dir := range dirs {
+		// What cannot be read has ended.
+		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if bytes.HasPrefix(line, []byte(program+"\x00")) && bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+variable)) {
+			pids = append(pids, filepath.Base(dir))
+		}
+	}
+	return pids
 }
 
 // sh runs a shell command of the test's own.
@@ -207,13 +263,13 @@ func sh(t *testing.T, script string, args ...string) {
 // regressPrograms are what the tests take for programs of OpenSSH. In them @X@ is
 // replaced.
 var regressPrograms = map[string]string{
-	// The options before the tests' own win over those in their configuration.
-	// They ask for algorithms, to try each: we name those that the agent has.
+	// The tests ask for algorithms, to try each: we name those that the agent has.
+	// The user's key comes before those in their configuration.
 	"ssh": `#!/bin/sh
 for a; do
 	if [ "$query" ]; then
 		case $a in
-		kex) echo curve25519-sha256; echo curve25519-sha256@libssh.org ;;
+		kex) printf '%s\n' curve25519-sha256 curve25519-sha256@libssh.org ;;
 		cipher|Ciphers) printf '%s\n' aes128-ctr aes256-ctr aes128-gcm@openssh.com aes256-gcm@openssh.com chacha20-poly1305@openssh.com ;;
 		cipher-auth) printf '%s\n' aes128-gcm@openssh.com aes256-gcm@openssh.com chacha20-poly1305@openssh.com ;;
 		mac|MACs) printf '%s\n' hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com ;;
@@ -225,27 +281,30 @@ for a; do
 	fi
 	[ "$a" != -Q ] || query=yes
 done
-exec ssh -o IdentityFile=@KEY@ -o UserKnownHostsFile=@KNOWN@ -o GlobalKnownHostsFile=none "$@"
+exec ssh -o IdentityFile=@KEY@ "$@"
 `,
 	// With -i it serves standard input. As a daemon it has nothing to do: its
 	// port leads to the twin all the time.
 	"sshd": `#!/bin/sh
 for a; do
 	case $a in
-	-i) exec @CLOUDSSH@ proxy --host-key-alias @ALIAS@ tools ;;
+	-i)
+		[ ! "$REGRESS_INSIDE" ] || exec "$OBJ/netcat" 127.0.0.1 "$TEST_SSH_PORT"
+		exec @CLOUDSSH@ proxy tools ;;
 	-t) exit 0 ;;
+	-T) exec /usr/sbin/sshd "$@" ;;
 	esac
 done
 sh -c 'echo $$ >"$0"; trap "rm -f $0; kill \$pid; exit 0" TERM; sleep 1000 & pid=$!; wait' "$OBJ/pidfile" >/dev/null 2>&1 </dev/null &
 `,
 	"sftp-server": `#!/bin/sh
-exec ssh -E "$OBJ/failed-mux.log" -S @CONTROL@ -o ControlMaster=no -s @HOST@ sftp
+exec ssh -q -S @CONTROL@ -o ControlMaster=no -s @HOST@ sftp
 `,
 	// The tests call scp also for what runs on the other side.
 	"scp": `#!/bin/sh
 for a; do
 	case $a in
-	-t|-f) exec ssh -v -E "$OBJ/failed-mux.log" -S @CONTROL@ -o ControlMaster=no @HOST@ scp "$@" ;;
+	-t|-f) exec ssh -q -S @CONTROL@ -o ControlMaster=no @HOST@ scp "$@" ;;
 	esac
 done
 exec scp "$@"
@@ -258,27 +317,21 @@ exec plink -hostkey @FINGERPRINT@ "$@"
 
 func (r *regress) writePrograms(t *testing.T) {
 	t.Helper()
-	settings := map[string]string{}
-	for line := range strings.Lines(r.platform.run(t, "ssh", "-G", tools).expect(t, 0).stdout) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if settings[name] == "" {
-			settings[name] = value
+	config := filepath.Join(r.home, ".config", "cloudssh")
+	known, err := os.ReadFile(filepath.Join(config, "known_hosts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The tests make keys of sshd's, unless they are there.
+	_, key, _ := strings.Cut(strings.TrimSpace(string(known)), " ")
+	for name, text := range map[string]string{hostKey: "not known here\n", hostKey + ".pub": key + "\n"} {
+		if err := os.WriteFile(filepath.Join(r.bin, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	known := settings["userknownhostsfile"]
-	// Also under the name that the tests' configuration has for it.
-	r.platform.run(t, "sh", "-c", r.program+" proxy --host-key-alias "+regressAlias+" tools </dev/null >/dev/null").expect(t, 0)
-	print1 := r.platform.run(t, "ssh-keygen", "-l", "-F", regressAlias, "-f", known).expect(t, 0).stdout
-	fingerprint := ""
-	for field := range strings.FieldsSeq(print1) {
-		if strings.HasPrefix(field, "SHA256:") {
-			fingerprint = field
-		}
-	}
-	replace := strings.NewReplacer(
-		"@KEY@", settings["identityfile"], "@KNOWN@", known, "@CLOUDSSH@", r.program, "@ALIAS@", regressAlias,
-		"@CONTROL@", r.control, "@HOST@", tools, "@FINGERPRINT@", fingerprint,
-	)
+	fingerprint := strings.Fields(r.platform.run(t, "ssh-keygen", "-l", "-f", filepath.Join(r.bin, hostKey+".pub")).expect(t, 0).stdout)[1]
+	replace := strings.NewReplacer("@CLOUDSSH@", r.program, "@CONTROL@", r.control, "@HOST@", tools,
+		"@KEY@", filepath.Join(config, "id_ed25519"), "@FINGERPRINT@", fingerprint)
 	for name, text := range regressPrograms {
 		if err := os.WriteFile(filepath.Join(r.bin, name), []byte(replace.Replace(text)), 0o755); err != nil {
 			t.Fatal(err)
@@ -286,58 +339,47 @@ func (r *regress) writePrograms(t *testing.T) {
 	}
 }
 
-// run runs one script.
-func (r *regress) run(t *testing.T, s regressScript) {
-	if s.ports {
-		r.fixed.Lock()
-		defer r.fixed.Unlock()
-	}
+// hostKey is the type of the agent's key, and what the tests call the file of it.
+const hostKey = "ssh-ed25519"
+
+// script runs one script. What it returns is what went wrong.
+func (r *regress) script(ctx context.Context, s regressScript) string {
 	obj := filepath.Join(r.shared, s.name)
 	// A mount namespace of its own, in which the folder is the twin's. It ends
 	// with the last process in it.
 	const enter = `mount --bind "$1" "$2" && mount --bind "$3" "$4" && mkdir "$5" && cd "$5" &&
-		cp -p "$6/netcat" "$6/modpipe" "$6/mkdtemp" . && exec sh "$6/test-exec.sh" "$5" "$6/$7.sh"`
-	ctx, cancel := context.WithTimeout(t.Context(), regressTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--propagation", "private", "sh", "-c", enter, "sh",
-		r.inTwin, r.shared, r.home, env(r.env, "HOME"), obj, r.scripts, s.name)
-	keys := "ssh-ed25519"
+		cp -p "$6/netcat" "$6/modpipe" "$6/mkdtemp" "$8"/ssh-ed25519* . && exec sh "$6/test-exec.sh" "$5" "$6/$7.sh"`
+	args := []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", enter, "sh",
+		r.inTwin, r.shared, r.home, env(r.env, "HOME"), obj, r.scripts, s.name, r.bin}
+	types, inside := hostKey, ""
 	if strings.HasPrefix(s.name, "putty") {
-		keys += " ssh-rsa" // the only one that they make PuTTY's form of
+		types += " ssh-rsa" // the only one that they make PuTTY's form of
 	}
-	cmd.Env = append(r.env, "TEST_SSH_PORT="+r.port, "OBJ="+obj, "BUILDDIR="+r.scripts, "TEST_SHELL=sh", "SUDO=",
+	if s.inside {
+		args, inside = append([]string{"nsenter", "--net", "--target", r.agent}, args...), "yes"
+	}
+	ctx, cancel := context.WithTimeout(ctx, regressTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(slices.Clone(r.env), "TEST_SSH_PORT="+r.port, "OBJ="+obj, "BUILDDIR="+r.scripts, "TEST_SHELL=sh", "SUDO=",
 		"TEST_SSH_UNSAFE_PERMISSIONS=1", "TEST_SSH_SSH="+r.bin+"/ssh", "TEST_SSH_SSHD="+r.bin+"/sshd", "TEST_SSH_SCP="+r.bin+"/scp",
 		"TEST_SSH_SFTPSERVER="+r.bin+"/sftp-server", "TEST_SSH_PLINK="+r.bin+"/plink", "TEST_SSH_PUTTYGEN=puttygen",
-		"REGRESS_KEYS="+keys, "TEST_SSH_IPV6=yes", "TEST_SSH_ECC=yes")
+		"TEST_SSH_IPV6=yes", "TEST_SSH_ECC=yes", "REGRESS_KEYS="+types, "REGRESS_INSIDE="+inside)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 5 * time.Second // for what it leaves in the background
 	begun := time.Now()
-	out := finishQuietly(t, cmd)
-	t.Logf("%s took %.1f s", s.name, time.Since(begun).Seconds())
-	if out.code == 0 && !strings.Contains(out.stdout, "SKIPPED") {
-		return
+	out, err := cmd.CombinedOutput()
+	if (err == nil || errors.Is(err, exec.ErrWaitDelay)) && !bytes.Contains(out, []byte("SKIPPED")) {
+		return ""
 	}
-	t.Errorf("%s: status %d\n%s\n%s", s.name, out.code, clip(out.stdout+out.stderr), r.log(s.name))
-}
-
-// finishQuietly is finish for what is told in another way.
-func finishQuietly(t *testing.T, cmd *exec.Cmd) result {
-	t.Helper()
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
-		t.Error(err)
-	}
-	return result{args: cmd.Args, code: cmd.ProcessState.ExitCode(), stdout: out.String()}
+	return fmt.Sprintf("%v after %.1f s\n%s\n%s", err, time.Since(begun).Seconds(), clip(string(out)), r.log(s.name))
 }
 
 // log is the end of what the script's programs have logged about its failures.
 func (r *regress) log(name string) string {
 	var text strings.Builder
-	for _, file := range []string{"failed-regress.log", "failed-ssh.log", "failed-mux.log"} {
+	for _, file := range []string{"failed-regress.log", "failed-ssh.log"} {
 		f, err := os.Open(filepath.Join(r.inTwin, name, file))
 		if err != nil {
 			continue
