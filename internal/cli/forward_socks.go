@@ -224,12 +224,12 @@ func socksCode(reason string, prohibited bool) byte {
 	switch {
 	case prohibited:
 		return socksNotAllowed
+	case has("no such host"), has("looking up"), has("no route to host"), has("timed out"):
+		return socksHostUnreachable
 	case has("refused"):
 		return socksConnectionRefused
 	case has("network is unreachable"):
 		return socksNetworkUnreachable
-	case has("no such host"), has("no route to host"), has("timed out"):
-		return socksHostUnreachable
 	}
 	return socksFailed
 }

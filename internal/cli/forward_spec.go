@@ -86,7 +86,7 @@ func parseForward(flag, text string) (*forward, error) {
 		err = f.fill(fields)
 	}
 	if err != nil {
-		return nil, usagef("%s %q: %w; it is %s", flag, text, err, form)
+		return nil, usagef("%s %q: %w; want %s", flag, text, err, form)
 	}
 	return f, nil
 }
@@ -103,7 +103,7 @@ func parseDynamic(text string) (*forward, error) {
 		err = f.listen.fill(fields)
 	}
 	if err != nil {
-		return nil, usagef("-D %q: %w; it is %s", text, err, dynamicForm)
+		return nil, usagef("-D %q: %w; want %s", text, err, dynamicForm)
 	}
 	return f, nil
 }
@@ -117,7 +117,7 @@ func parseStdio(text string) (target, error) {
 			return to, nil
 		}
 	}
-	return target{}, usagef("-W %q: %w; it is %s", text, err, stdioForm)
+	return target{}, usagef("-W %q: %w; want %s", text, err, stdioForm)
 }
 
 // field is a part of the argument between colons.
