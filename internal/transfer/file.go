@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 )
 
@@ -59,7 +60,7 @@ func (e *entry) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.c.note(func(r *Report) { r.Files++; r.Bytes += n })
+	e.copied(n)
 	return e.unchanged(src, n)
 }
 
@@ -111,35 +112,46 @@ func (e *entry) replace(ctx context.Context, src file) (int64, error) {
 	p, err := e.openPart(ctx, src)
 	if err != nil {
 		if e.old != nil && e.old.mode.IsRegular() && ctx.Err() == nil && !errors.Is(err, ErrNoSpace) {
-			if n, inPlace := e.inPlace(ctx, src); inPlace == nil {
-				return n, nil
-			} else if errors.Is(inPlace, errPartial) {
-				return 0, inPlace
+			n, inPlace := e.inPlace(ctx, src)
+			if inPlace == nil || errors.Is(inPlace, errPartial) || errors.Is(inPlace, errAttributes) {
+				return n, inPlace
 			}
 		}
 		return 0, fmt.Errorf("writing to %s: %w", e.dst, plain(err))
 	}
 	n, err := p.fill(ctx, src)
+	var attributes error // the content counts without them
 	if err == nil {
-		err = p.settle()
+		attributes = p.settle()
 	}
 	if err = errors.Join(err, p.close()); err != nil {
 		return 0, e.abandon(ctx, p, err)
 	}
 	if e.c.Preserve {
-		if err := e.dst.FS.chtimes(p.path, e.from.access, e.from.modified); err != nil {
-			return 0, e.abandon(ctx, p, fmt.Errorf("setting the times: %w", plain(err)))
-		}
+		attributes = errors.Join(attributes, e.setTimes(p.path))
 	}
 	if err := p.rename(ctx, n); err != nil {
 		return 0, e.abandon(ctx, p, err)
 	}
 	e.removeStale(p.path)
+	if attributes != nil {
+		return n, fmt.Errorf("%w: %w", errAttributes, attributes)
+	}
 	return n, nil
 }
 
-// errPartial says that a file is damaged.
-var errPartial = errors.New("it was left incomplete")
+func (e *entry) setTimes(path string) error {
+	if err := e.dst.FS.chtimes(path, e.from.access, e.from.modified); err != nil {
+		return fmt.Errorf("setting the times: %w", plain(err))
+	}
+	return nil
+}
+
+// What became of a file nevertheless.
+var (
+	errPartial    = errors.New("it was left incomplete")
+	errAttributes = errors.New("copied, but without the source's times or permissions")
+)
 
 // inPlace writes over an existing file that cannot be replaced.
 func (e *entry) inPlace(ctx context.Context, src file) (n int64, err error) {
@@ -148,19 +160,28 @@ func (e *entry) inPlace(ctx context.Context, src file) (n int64, err error) {
 		return 0, err
 	}
 	e.c.Logger.Info("writing in place", "path", e.dst.String())
-	n, written, err := e.c.move(ctx, src, dst, 0, e.from.size, false)
-	if err == nil && written != n {
+	var to io.WriterAt = dst
+	regular := e.old.mode.IsRegular()
+	if w, ok := dst.(io.Writer); ok && !regular {
+		to = newInOrder(w) // pipes and terminals have no places
+	}
+	n, written, err := e.c.move(ctx, src, to, 0, e.from.size, false)
+	if err == nil && written != n && regular {
 		err = dst.truncate(n)
 	}
-	if err == nil && e.c.Preserve {
-		err = dst.chmod(permOf(e.from.mode))
+	var attributes error
+	if err == nil && e.c.Preserve && regular {
+		attributes = dst.chmod(permOf(e.from.mode))
 	}
 	err = errors.Join(err, dst.Close())
-	if err == nil && e.c.Preserve {
-		err = e.dst.FS.chtimes(e.dst.Path, e.from.access, e.from.modified)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("writing over %s: %w; %w", e.dst, plain(err), errPartial)
+	}
+	if e.c.Preserve && regular {
+		attributes = errors.Join(attributes, e.setTimes(e.dst.Path))
+	}
+	if attributes != nil {
+		return n, fmt.Errorf("%w: %w", errAttributes, attributes)
 	}
 	e.c.note(func(r *Report) { r.Moved += n })
 	return n, nil
@@ -173,6 +194,12 @@ func (e *entry) overwrite(ctx context.Context, src file) error {
 	if err != nil {
 		return err
 	}
-	e.c.note(func(r *Report) { r.Files++; r.Bytes += n })
+	e.copied(n)
 	return nil
+}
+
+// copied notes a file that is whole.
+func (e *entry) copied(n int64) {
+	e.c.Logger.Info("copied", "path", e.src.String(), "to", e.dst.String(), "bytes", n)
+	e.c.note(func(r *Report) { r.Files++; r.Bytes += n })
 }

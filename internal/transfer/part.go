@@ -141,9 +141,14 @@ func (p *part) settle() error {
 	if p.made == p.want {
 		return nil
 	}
-	if err := p.file.chmod(p.want); err != nil {
+	err := p.file.chmod(p.want)
+	switch {
+	case err == nil:
+		return nil
+	case p.e.c.Preserve:
 		return fmt.Errorf("setting the mode: %w", plain(err))
 	}
+	p.e.c.Logger.Info("setting the mode", "path", p.e.dst.String(), "error", err) // of a file system that has none
 	return nil
 }
 
@@ -179,10 +184,11 @@ func (p *part) rename(ctx context.Context, size int64) error {
 	whole := *e
 	whole.from.size = size
 	_, inPlace := whole.inPlace(ctx, content)
-	if inPlace = errors.Join(inPlace, content.Close()); inPlace != nil {
+	inPlace = errors.Join(inPlace, content.Close())
+	if inPlace != nil && !errors.Is(inPlace, errAttributes) {
 		return errors.Join(err, inPlace)
 	}
-	return e.dst.FS.remove(p.path)
+	return errors.Join(inPlace, e.dst.FS.remove(p.path))
 }
 
 // abandon gives a part up: it is removed, unless a second try can go on with

@@ -145,8 +145,9 @@ func (r *Remote) create(p string, perm fs.FileMode) (f file, made, want fs.FileM
 	made, err = r.usual(&r.fileMode, f.info)
 	if err == nil {
 		want = perm & (made | (made&0o444)>>2) // who may read may run it
-		if early := want | 0o600; early != made {
-			made, err = early, f.chmod(early)
+		// A file system without modes refuses, and there is nothing to be done.
+		if early := want | 0o600; early != made && f.chmod(early) == nil {
+			made = early
 		}
 	}
 	if err != nil {
@@ -192,8 +193,8 @@ func (r *Remote) mkdir(p string, perm fs.FileMode) (made, want fs.FileMode, err 
 		return 0, 0, err
 	}
 	want = perm.Perm() & made
-	if early := want | 0o700; early != made {
-		return early, want, r.chmod(p, early)
+	if early := want | 0o700; early != made && r.chmod(p, early) == nil {
+		made = early
 	}
 	return made, want, nil
 }

@@ -161,7 +161,9 @@ func (d *dir) finish(ctx context.Context) error {
 	}
 	var errs []error
 	if set {
-		if err := d.dst.FS.chmod(d.dst.Path, want); err != nil {
+		if err := d.dst.FS.chmod(d.dst.Path, want); err != nil && !d.c.Preserve {
+			d.c.Logger.Info("setting the mode", "path", d.dst.String(), "error", err) // of a file system that has none
+		} else if err != nil {
 			errs = append(errs, fmt.Errorf("setting the mode: %w", plain(err)))
 		}
 	}
