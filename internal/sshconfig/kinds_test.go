@@ -86,6 +86,7 @@ func kinds() []kind {
 		{name: "our block with CRLF", text: strings.ReplaceAll(sameBlock+hosts, "\n", "\r\n"), without: strings.ReplaceAll(hosts, "\n", "\r\n")},
 		{name: "our block, last and without an end", text: hosts + strings.TrimSuffix(sameBlock, "\n"), without: hosts},
 		{name: "our block behind a byte order mark", text: "\ufeff" + sameBlock + hosts, without: "\ufeff" + hosts, broken: true},
+		{name: "a byte order mark again", text: "\ufeff\ufeff" + hosts, broken: true},
 		{name: "an old block that names no prefix", text: "User pat\n" + oldBlock + hosts, without: "User pat\n" + hosts, moved: true},
 		{name: "the block of another prefix", text: otherBlock + stars, without: stars},
 		{name: "two blocks", text: sameBlock + hosts + sameBlock, without: hosts},

@@ -56,7 +56,11 @@ func TestOtherHosts(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			with := put(t, k.text, block())
-			for _, host := range []string{"otherhost", "git.corp"} {
+			others := []string{"otherhost"}
+			if strings.Contains(k.text, "Match") {
+				others = append(others, "git.corp", "example.com")
+			}
+			for _, host := range others {
 				before, after := ask(t, ssh, k.text, host), ask(t, ssh, with, host)
 				if !k.broken {
 					if d := cmp.Diff(before, after); d != "" {

@@ -77,14 +77,12 @@ func Parse(content []byte) (*File, error) {
 		}
 		cur = part{}
 	}
+	if rest, ok := bytes.CutPrefix(content, []byte(bom)); ok {
+		f.parts, content = []part{{text: []byte(bom)}}, rest
+	}
 	for text := range bytes.Lines(content) {
 		line++
 		trimmed := strings.TrimSpace(string(text))
-		if line == 1 {
-			if rest, ok := strings.CutPrefix(trimmed, bom); ok && isMark(rest, beginMark) {
-				cur.text, text, trimmed = []byte(bom), text[len(bom):], rest
-			}
-		}
 		switch {
 		case isMark(trimmed, beginMark):
 			if cur.block {
@@ -108,7 +106,8 @@ func Parse(content []byte) (*File, error) {
 	return &f, nil
 }
 
-// bom may begin a file that was written on Windows, where ssh reads past it.
+// bom may begin a file that was written on Windows, where ssh reads past it. It
+// is a part of its own, and stays the first.
 const bom = "\ufeff"
 
 // isMark reports whether a line is a marker, and not a longer word.
@@ -189,7 +188,11 @@ func (f *File) Put(b Block) error {
 	ours := part{text: []byte(strings.Join(lines, eol) + eol), block: true, prefix: b.Prefix, made: b.Made}
 	at := slices.IndexFunc(f.parts, func(p part) bool { return p.replacedBy(b.Prefix) })
 	if at < 0 {
-		f.insertFirst(ours)
+		first := 0
+		if len(f.parts) > 0 && string(f.parts[0].text) == bom {
+			first = 1
+		}
+		f.parts = slices.Insert(f.parts, first, ours)
 		return nil
 	}
 	f.parts[at] = ours
@@ -200,19 +203,6 @@ func (f *File) Put(b Block) error {
 
 func (p part) replacedBy(prefix string) bool {
 	return p.block && (p.prefix == prefix || p.prefix == "")
-}
-
-func (f *File) insertFirst(ours part) {
-	if len(f.parts) > 0 && bytes.HasPrefix(f.parts[0].text, []byte(bom)) {
-		first := f.parts[0]
-		parts := []part{{text: []byte(bom)}, ours}
-		if first.text = first.text[len(bom):]; len(first.text) > 0 {
-			parts = append(parts, first)
-		}
-		f.parts = append(parts, f.parts[1:]...)
-		return
-	}
-	f.parts = slices.Insert(f.parts, 0, ours)
 }
 
 // lineEnd is how the user's lines end.

@@ -163,6 +163,7 @@ func TestRefused(t *testing.T) {
 		{"no end", "# x\n" + begin + "Host cloudssh-*\n" + hosts, 2, false},
 		{"no end, and another block", "# x\n" + begin + hosts + sameBlock, 2, false},
 		{"no beginning", hosts + end, 7, true},
+		{"no beginning, behind a byte order mark", "\ufeff" + end, 1, true},
 		{"two ends", sameBlock + end, 6, true},
 		{"no end, CRLF", "# x\r\n" + strings.ReplaceAll(begin, "\n", "\r\n"), 2, false},
 	} {
