@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,12 +98,22 @@ func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {
 	}
 	a.plainly(o.progress)
 	o.connect.service = host.service
-	if host.region != "" {
-		a.global.region = host.region
+	a.global.region = cmp.Or(host.region, a.global.region)
+	a.global.project = cmp.Or(host.project, a.global.project)
+	ctx, left := context.WithCancelCause(ctx)
+	defer left(nil)
+	carried := newPipe(a.in, a.out, greetingOf(a.version), func() { left(errClientLeft) })
+	err = a.proxyInto(ctx, o, carried)
+	if errors.Is(context.Cause(ctx), errClientLeft) {
+		err = withoutCancellation(err)
 	}
-	if host.project != "" {
-		a.global.project = host.project
-	}
+	return err
+}
+
+// errClientLeft says that the SSH client ended before there was a twin.
+var errClientLeft = fmt.Errorf("%w: the SSH client has ended", context.Canceled)
+
+func (a *app) proxyInto(ctx context.Context, o *proxyOptions, carried *pipe) error {
 	c, err := a.cloud(ctx)
 	if err != nil {
 		return err
@@ -111,7 +122,7 @@ func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {
 	if err != nil {
 		return err
 	}
-	p := &proxy{connection: s, alias: o.alias, aloud: o.progress || a.global.verbosity != "warning", pipe: &pipe{in: a.in, out: a.out}}
+	p := &proxy{connection: s, alias: o.alias, aloud: o.progress || a.global.verbosity != "warning", pipe: carried}
 	return p.inTwin(ctx)
 }
 

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -29,23 +31,55 @@ type stream interface {
 	Abort() error
 }
 
-// pipe carries the bytes between an SSH client and the agent. When an agent has
-// not said a word, another may take its place: then it is told what the client
-// has said so far.
-type pipe struct {
-	in  io.Reader
-	out io.WriteCloser
+// errGreeting says that the agent does not begin as agents of our version do.
+var errGreeting = errors.New("the agent greets in another way than its version does")
 
-	once     sync.Once
+// greetingOf is the first line that an agent of a version says (RFC 4253
+// section 4.2): no spaces, no minus signs, no control characters.
+func greetingOf(version string) string {
+	token := []rune(version)
+	for i, r := range token {
+		if r <= ' ' || r == '-' || r > '~' {
+			token[i] = '_'
+		}
+	}
+	if len(token) == 0 {
+		token = []rune("devel")
+	}
+	return "SSH-2.0-cloudssh_" + string(token[:min(len(token), 100)]) + "\r\n"
+}
+
+// pipe carries the bytes between an SSH client and the agent. It has greeted the
+// client before there is an agent. When an agent has not said a word, another may
+// take its place: then it is told what the client has said so far.
+type pipe struct {
+	in       io.Reader
+	out      io.WriteCloser
+	greeting []byte
+
 	answered atomic.Bool
 	ended    chan struct{} // closed when the client has ended its side
 
-	mu   sync.Mutex
-	conn stream
-	said []byte // by the client, until the agent has answered
-	eof  bool
+	mu    sync.Mutex
+	begun sync.Cond // there is a conn
+	conn  stream
+	said  []byte // by the client, until the agent has answered
+	eof   bool
 
 	toldMuch bool // more than is kept
+}
+
+// newPipe greets the client in the agent's name. Clients wait for a greeting no
+// longer than for a TCP connection, as Ansible (10 s) and Visual Studio Code
+// (15 s) have OpenSSH do, and a twin may take a minute; for what follows they
+// wait as long as it takes. left is called when the client has ended before
+// there is an agent.
+func newPipe(in io.Reader, out io.WriteCloser, greeting string, left func()) *pipe {
+	p := &pipe{in: in, out: out, greeting: []byte(greeting), ended: make(chan struct{})}
+	p.begun.L = &p.mu
+	_, _ = p.out.Write(p.greeting) // a client that is gone has ended its side, too
+	go p.up(left)
+	return p
 }
 
 // unheard reports whether no agent has said anything yet, so that another may
@@ -94,56 +128,72 @@ func (p *pipe) begin(conn stream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.conn = conn
+	p.begun.Broadcast()
 	_, _ = conn.Write(p.said) // its error is that of reading, too
 	if p.eof {
 		_ = conn.CloseWrite() // as above
 	}
-	p.once.Do(func() {
-		p.ended = make(chan struct{})
-		go p.up()
-	})
 }
 
 // up reads what the client says.
-func (p *pipe) up() {
+func (p *pipe) up(left func()) {
+	defer close(p.ended)
 	buffer := make([]byte, pipeBuffer)
 	for {
 		n, err := p.in.Read(buffer)
-		p.say(buffer[:n], err != nil)
+		if early := p.say(buffer[:n], err != nil); early && err != nil {
+			left()
+		}
 		if err != nil {
-			close(p.ended)
 			return
 		}
 	}
 }
 
-// say passes on what the client says.
-func (p *pipe) say(text []byte, eof bool) {
+// say passes on what the client says. It reports whether there is no agent yet.
+func (p *pipe) say(text []byte, eof bool) (early bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for p.conn == nil && len(p.said)+len(text) > maxUnanswered {
+		p.begun.Wait()
+	}
 	p.toldMuch = p.toldMuch || len(p.said)+len(text) > maxUnanswered
 	if p.toldMuch || p.answered.Load() {
 		p.said = nil
 	} else {
 		p.said = append(p.said, text...)
 	}
+	p.eof = eof
+	if p.conn == nil {
+		return true
+	}
 	if len(text) > 0 {
 		_, _ = p.conn.Write(text) // its error is that of reading, too
 	}
 	if eof {
-		p.eof = true
 		_ = p.conn.CloseWrite() // as above
 	}
+	return false
 }
 
 // down passes on what the agent says. A client that takes no more is gone.
 func (p *pipe) down(conn stream) error {
 	buffer := make([]byte, pipeBuffer)
+	greeting := p.greeting
 	for {
 		n, err := conn.Read(buffer)
+		text := buffer[:n]
 		if n > 0 {
 			p.answered.Store(true)
-			if _, err := p.out.Write(buffer[:n]); err != nil {
+		}
+		if n := min(n, len(greeting)); n > 0 {
+			if !bytes.Equal(text[:n], greeting[:n]) {
+				return fmt.Errorf("%w: %q", errGreeting, text[:n])
+			}
+			text, greeting = text[n:], greeting[n:]
+		}
+		if len(text) > 0 {
+			if _, err := p.out.Write(text); err != nil {
 				return nil //nolint:nilerr // that is its way to end
 			}
 		}

@@ -87,7 +87,7 @@ func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agent, out := newFakeAgent(), &sink{}
 		in, client := io.Pipe()
-		p := &pipe{in: in, out: out}
+		p := newPipe(in, out, "", func() {})
 		carried := make(chan error)
 		go func() { carried <- p.carry(t.Context(), agent) }()
 		mustWrite(t, client, "SSH-2.0-client\r\n")
@@ -125,7 +125,7 @@ func mustWrite(t *testing.T, w io.Writer, text string) {
 func TestPipeToAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, client := io.Pipe()
-		p := &pipe{in: in, out: &sink{}}
+		p := newPipe(in, &sink{}, "", func() {})
 		first, second := newFakeAgent(), newFakeAgent()
 		carried := make(chan error)
 		go func() { carried <- p.carry(t.Context(), first) }()
@@ -184,7 +184,7 @@ func TestPipeEnds(t *testing.T) {
 				agent, out := newFakeAgent(), &sink{}
 				in, client := io.Pipe()
 				defer client.Close()
-				p := &pipe{in: in, out: out}
+				p := newPipe(in, out, "", func() {})
 				start := time.Now()
 				carried := make(chan error)
 				go func() { carried <- p.carry(ctx, agent) }()
@@ -205,7 +205,7 @@ func TestPipeEnds(t *testing.T) {
 // TestPipeKeepsLittle: a client that talks on and on to an agent that does not
 // answer is not kept in memory.
 func TestPipeKeepsLittle(t *testing.T) {
-	p := &pipe{in: strings.NewReader(strings.Repeat("x", 3*maxUnanswered+1)), out: &sink{}}
+	p := newPipe(strings.NewReader(strings.Repeat("x", 3*maxUnanswered+1)), &sink{}, "", func() {})
 	agent := newFakeAgent()
 	go func() {
 		<-agent.fin
@@ -216,5 +216,63 @@ func TestPipeKeepsLittle(t *testing.T) {
 	}
 	if len(p.said) > 0 || p.unheard() || len(agent.got()) != 3*maxUnanswered+1 {
 		t.Errorf("%d bytes are kept, the agent got %d", len(p.said), len(agent.got()))
+	}
+}
+
+// TestPipeGreets at once, and takes the same greeting of the agent for nothing
+// new, in whatever pieces it comes.
+func TestPipeGreets(t *testing.T) {
+	const greeting = "SSH-2.0-agent\r\n"
+	for name, c := range map[string]struct {
+		says []string
+		want string
+		err  error
+	}{
+		"at once":   {[]string{greeting + "more"}, greeting + "more", nil},
+		"in pieces": {[]string{"SSH-", "2.0-agent\r", "\n", "more"}, greeting + "more", nil},
+		"other":     {[]string{"SSH-2.0-other\r\nmore"}, greeting, errGreeting},
+		"none":      {nil, greeting, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in, client := io.Pipe()
+				defer client.Close()
+				out, agent := &sink{}, newFakeAgent()
+				p := newPipe(in, out, greeting, func() { t.Error("the client has not left") })
+				if out.String() != greeting {
+					t.Errorf("the client is greeted by %q", out.String())
+				}
+				for _, text := range c.says {
+					agent.says <- []byte(text)
+				}
+				close(agent.says)
+				if err := p.carry(t.Context(), agent); !errors.Is(err, c.err) {
+					t.Errorf("%v, want %v", err, c.err)
+				}
+				if got := out.String(); got != c.want {
+					t.Errorf("the client got %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestPipeLeftEarly: a client that ends before there is a twin needs none.
+func TestPipeLeftEarly(t *testing.T) {
+	left := make(chan struct{})
+	p := newPipe(strings.NewReader("SSH-2.0-client\r\n"), &sink{}, "", func() { close(left) })
+	<-left
+	<-p.ended
+}
+
+func TestGreetingOf(t *testing.T) {
+	for version, want := range map[string]string{
+		"":                        "SSH-2.0-cloudssh_devel\r\n",
+		"v1.2.3-rc.1 x":           "SSH-2.0-cloudssh_v1.2.3_rc.1_x\r\n",
+		strings.Repeat("v", 1000): "SSH-2.0-cloudssh_" + strings.Repeat("v", 100) + "\r\n",
+	} {
+		if got := greetingOf(version); got != want {
+			t.Errorf("%q: %q, want %q", version, got, want)
+		}
 	}
 }

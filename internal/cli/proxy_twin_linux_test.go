@@ -70,3 +70,34 @@ func (w *world) expires(t *testing.T) time.Time {
 	}
 	return twins[0].Expires
 }
+
+// TestProxyGreets: a client does not wait for a greeting for as long as a twin
+// may take. One that ends meanwhile needs no twin.
+func TestProxyGreets(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	w := newWorld(t, emulator.Options{Faults: s.faults()})
+	ssh := w.openssh(t, "", "-o", "ConnectTimeout=1")
+	slow := s.arm("hello", placeReady, 0)
+	cmd := ssh.command("hello", "exit 4")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-slow.reached
+	<-time.After(1500 * time.Millisecond)
+	close(slow.release)
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 4 {
+		t.Errorf("%s", cmd.ProcessState)
+	}
+	w.proxied(t, "hello")
+	never := s.arm("hello", placeReady, 0)
+	cmd = ssh.command("hello", "true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-never.reached
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	w.proxied(t, "hello")
+}
