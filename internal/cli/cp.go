@@ -290,7 +290,9 @@ func (j *copying) tell(ctx context.Context, r transfer.Report, took time.Duratio
 	case errors.Is(err, errOutput):
 		return &copyError{err}
 	}
-	j.ui.Settle(summary(r, took))
+	if err == nil || r.Files+r.Dirs+r.Links > 0 {
+		j.ui.Settle(summary(r, took))
+	}
 	if reportErr := j.printReport(r, failed); reportErr != nil {
 		return reportErr
 	}

@@ -66,10 +66,10 @@ func TestCommandLine(t *testing.T) {
 func TestPicture(t *testing.T) {
 	for want, s := range map[string]transfer.State{
 		"1.0 KiB of 2.0 KiB+ 100 B/s file 2 of 3+ here": {Files: 1, AllFiles: 3, Bytes: 1024, AllBytes: 2048, Current: "here"},
-		"[==========          ]  50% 50.0 MiB of 100.0 MiB 100 B/s file 2 of 3 1 failed x": {
+		"[==========..........]  50% 50.0 MiB of 100.0 MiB 100 B/s file 2 of 3 1 failed x": {
 			Files: 1, AllFiles: 3, Bytes: 50 << 20, AllBytes: 100 << 20, Listed: true, Failed: 1, Current: "x",
 		},
-		"[=================== ]  98% 10000 B of 10.0 KiB 100 B/s ETA 2s x": {AllFiles: 1, Bytes: 10_000, AllBytes: 10_240, Listed: true, Current: "x"},
+		"[===================.]  98% 10000 B of 10.0 KiB 100 B/s ETA 2s x": {AllFiles: 1, Bytes: 10_000, AllBytes: 10_240, Listed: true, Current: "x"},
 		"12 B 100 B/s standard input":                                      {AllFiles: 1, Bytes: 12, Current: "standard input"},
 	} {
 		want = strings.ReplaceAll(want, "10000 B", "9.8 KiB")

@@ -87,7 +87,7 @@ func picture(s transfer.State, rate float64) string {
 		done := min(max(float64(s.Bytes)/float64(s.AllBytes), 0), 1)
 		const width = 20
 		full := int(done * width)
-		parts = append(parts, fmt.Sprintf("[%s%s] %3.0f%%", strings.Repeat("=", full), strings.Repeat(" ", width-full), done*100))
+		parts = append(parts, fmt.Sprintf("[%s%s] %3.0f%%", strings.Repeat("=", full), strings.Repeat(".", width-full), done*100))
 	}
 	size := bytesOf(s.Bytes)
 	if s.AllBytes > 0 {

@@ -14,10 +14,12 @@ const (
 	chunkSize = 128 << 10
 	// window is how many chunks of one file are under way at once. Chunk n+window
 	// is begun when chunk n has been written: so all that lies window chunks
-	// before the end of a part was written, whatever cut it off.
-	window = 64
+	// before the end of a part was written, whatever cut it off. It is twice what
+	// the window of an SSH channel lets through: more would only make small files
+	// wait behind a large one.
+	window = 32
 	// maxChunks bounds the chunks of all files together, and so the memory.
-	maxChunks = 128
+	maxChunks = 96
 )
 
 var (

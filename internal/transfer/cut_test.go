@@ -17,7 +17,7 @@ import (
 )
 
 // large is the size of files that are cut off: more than a copy keeps under way.
-const large = 26 << 20
+const large = 24 << 20
 
 // cutter passes a stream on until so many bytes have come, then does what it is
 // told to.
@@ -72,7 +72,7 @@ func TestResumeUpload(t *testing.T) {
 	home, there := t.TempDir(), t.TempDir()
 	content := noise(large)
 	src := file(t, home, "src", content, 0o640)
-	r := serveCut(t, there, 23<<20, 0, hangUp)
+	r := serveCut(t, there, 20<<20, 0, hangUp)
 	_, err := transfer.Copy(t.Context(), []transfer.Place{local(src)}, r.at("dst"), transfer.Options{})
 	var lost *transfer.LostError
 	if !errors.As(err, &lost) {
@@ -114,7 +114,7 @@ func TestResumeDownload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rewrite(t, part, -(8<<20)-fi.Size()%(128<<10)-1000, []byte("wrong"))
+			rewrite(t, part, -(4<<20)-fi.Size()%(128<<10)-1000, []byte("wrong"))
 		}},
 		{name: "the source is newer", spoil: func(t *testing.T, src, _ string) {
 			rewrite(t, src, -5, []byte("newer"))
@@ -132,7 +132,7 @@ func TestResumeDownload(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			home, there := t.TempDir(), t.TempDir()
 			src := file(t, there, "src", content, 0o644)
-			r := serveCut(t, there, 0, 23<<20, hangUp)
+			r := serveCut(t, there, 0, 20<<20, hangUp)
 			report, err := transfer.Copy(t.Context(), []transfer.Place{r.at("src")}, local(home), transfer.Options{})
 			var lost *transfer.LostError
 			parts := partsIn(t, home)
@@ -187,10 +187,10 @@ func TestInterrupted(t *testing.T) {
 		keep      func(transfer.FS) bool
 		parts     int
 	}{
-		{"a download", false, large, 23 << 20, nil, 1},
-		{"a small download", false, 10 << 20, 5 << 20, nil, 0},
-		{"an upload", true, large, 23 << 20, nil, 0},
-		{"an upload into what stays", true, large, 23 << 20, func(transfer.FS) bool { return true }, 1},
+		{"a download", false, large, 20 << 20, nil, 1},
+		{"a small download", false, 6 << 20, 3 << 20, nil, 0},
+		{"an upload", true, large, 20 << 20, nil, 0},
+		{"an upload into what stays", true, large, 20 << 20, func(transfer.FS) bool { return true }, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			home, there := t.TempDir(), t.TempDir()

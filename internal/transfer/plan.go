@@ -204,8 +204,9 @@ func (p *planner) addFile(ctx context.Context, src, dst Place, from info) (func(
 	old, err := dst.FS.lstat(dst.Path)
 	if err == nil && old.mode&fs.ModeSymlink != 0 {
 		// What the user names is written through a link, as cp does.
-		if e.dst.Path, err = dst.FS.realPath(dst.Path); err == nil {
-			old, err = dst.FS.stat(e.dst.Path)
+		old, err = dst.FS.stat(dst.Path)
+		if err == nil && old.mode.IsRegular() {
+			e.dst.Path, err = dst.FS.realPath(dst.Path)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("following the link %s: %w", dst, plain(err))

@@ -87,6 +87,7 @@ func TestTargets(t *testing.T) {
 		{sources: []string{"r:[f"}, dst: "r:there", err: "cannot be understood"},
 		{sources: []string{"fifo"}, dst: "r:there", err: "not a regular file"},
 		{sources: []string{"hello"}, dst: "r:/dev/null"},
+		{sources: []string{"hello"}, dst: "r:todevice"},
 	} {
 		t.Run(strings.Join(tt.sources, " ")+" to "+tt.dst, func(t *testing.T) {
 			r, home := serve(t, "r"), t.TempDir()
@@ -96,7 +97,7 @@ func TestTargets(t *testing.T) {
 			file(t, r.dir, "file", []byte("hello"), 0o644)
 			file(t, r.dir, "there/old", []byte("hello"), 0o644)
 			_ = os.Symlink("hello", filepath.Join(home, "tohello"))
-			for name, to := range map[string]string{"tofile": "file", "todir": "there", "tonothing": "nothing"} {
+			for name, to := range map[string]string{"tofile": "file", "todir": "there", "tonothing": "nothing", "todevice": "/dev/null"} {
 				_ = os.Symlink(to, filepath.Join(r.dir, name))
 			}
 			_ = syscall.Mkfifo(filepath.Join(home, "fifo"), 0o600)
