@@ -14,5 +14,5 @@
 // met. A bar that is missed fails nothing; what does not work does.
 //
 // CLOUDSSH_BENCH_GIB is how much BenchmarkMemoryAfterTransfer transfers: 1 by
-// default, 10 for the full proof.
+// default, 10 for the full proof; and how long a file BenchmarkFiles copies.
 package bench

@@ -190,6 +190,9 @@ func (l *lab) startSSHD() {
 	lines := []string{
 		"Port " + portSSH, "ListenAddress 0.0.0.0", "HostKey " + l.file("host"), "AuthorizedKeysFile " + l.file("user.pub"),
 		"PermitRootLogin prohibit-password", "StrictModes no", "UsePAM no", "PidFile none", "MaxSessions 100", "MaxStartups 100",
+		// Debian's bash would read ~/.bashrc under sshd and not under our
+		// agent: whatever this user has there is not to be measured.
+		"SetEnv SHLVL=2",
 	}
 	if err := os.WriteFile(l.file("sshd_config"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		l.b.Fatal(err)

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// transferVariable is how many GiB BenchmarkMemoryAfterTransfer transfers.
+	// transferVariable is how many GiB BenchmarkMemoryAfterTransfer transfers,
+	// and BenchmarkFiles copies in one file.
 	transferVariable = "CLOUDSSH_BENCH_GIB"
 	mib              = 1 << 20
 )
@@ -136,13 +137,7 @@ func BenchmarkMemory(b *testing.B) {
 // BenchmarkMemoryAfterTransfer is the agent's memory before and after a
 // transfer in both directions on the connection of an idle session.
 func BenchmarkMemoryAfterTransfer(b *testing.B) {
-	gib := 1.0
-	if text := os.Getenv(transferVariable); text != "" {
-		var err error
-		if gib, err = strconv.ParseFloat(text, 64); err != nil {
-			b.Fatalf("reading %s: %v", transferVariable, err)
-		}
-	}
+	gib := benchGiB(b)
 	size := int64(gib * (1 << 29)) // each way
 	for b.Loop() {
 		a := agentProgram(b)

@@ -43,6 +43,8 @@ func play(role string, args []string) error {
 		return runClient(ctx, c)
 	case "raw":
 		return runRaw(ctx, c)
+	case "bridge":
+		return bridge(ctx, c)
 	}
 	return fmt.Errorf("unknown role %s", role)
 }
