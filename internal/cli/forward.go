@@ -349,13 +349,13 @@ const maxTold = 50
 func (f *forwarder) once(text string) {
 	f.mu.Lock()
 	silent := f.told[text] || len(f.told) >= maxTold
-	f.told[text] = true
-	f.mu.Unlock()
-	if silent {
-		f.log.Info(text)
-		return
+	if !silent {
+		f.told[text] = true
 	}
-	f.notify(text)
+	f.mu.Unlock()
+	if !silent {
+		f.notify(text)
+	}
 }
 
 // forwardOnly is -N: it waits until the person or the connection ends it.

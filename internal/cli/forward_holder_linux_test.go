@@ -41,3 +41,10 @@ func TestParseSocket(t *testing.T) {
 		}
 	}
 }
+
+func TestOverlap(t *testing.T) {
+	ip := netip.MustParseAddr
+	if !overlap(ip("127.0.0.1"), ip("0.0.0.0")) || !overlap(netip.Addr{}, ip("::1")) || overlap(ip("127.0.0.1"), ip("127.0.0.2")) {
+		t.Error("which addresses are in each other's way")
+	}
+}

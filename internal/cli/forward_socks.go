@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What SOCKS has for numbers: RFC 1928, and for version 4 with its extension 4A
@@ -200,10 +202,10 @@ func readCounted(r io.Reader) (string, error) {
 	return string(text), unexpectedEnd(err)
 }
 
-// socksAddress joins what was read to an address to dial. Control characters are
-// in no name, and must not reach a log or a terminal.
+// socksAddress joins what was read to an address to dial. Characters that cannot
+// be seen are in no name, and must not reach a log or a terminal.
 func socksAddress(host string, port uint16) (string, error) {
-	odd := func(r rune) bool { return r <= ' ' || r == 0x7f }
+	odd := func(r rune) bool { return r == ' ' || r == utf8.RuneError || !unicode.IsGraphic(r) }
 	if host == "" || port == 0 || strings.ContainsFunc(host, odd) {
 		return "", fmt.Errorf("there is no address %q, port %d", host, port)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -42,6 +43,14 @@ type target struct{ network, address string }
 
 func (t target) socks() bool { return t.network == "" }
 
+// socket is the path of one, if it is one.
+func (t target) socket() string {
+	if t.network != "unix" {
+		return ""
+	}
+	return t.address
+}
+
 func (f *forward) String() string { return f.flag + " " + f.text }
 
 // describe says where a forward leads, to a person.
@@ -64,6 +73,7 @@ func (f *forward) describe(twin string) string {
 var (
 	errForm = errors.New("the form is wrong")
 	errPort = errors.New("ports are numbers from 1 to 65535")
+	errPath = errors.New("a path in the twin is absolute")
 )
 
 // The forms that the flags have, for their errors.
@@ -84,6 +94,13 @@ func parseForward(flag, text string) (*forward, error) {
 	fields, err := splitFields(text)
 	if err == nil {
 		err = f.fill(fields)
+	}
+	there := f.to.socket()
+	if f.remote {
+		there = f.listen.path
+	}
+	if err == nil && there != "" && !path.IsAbs(there) {
+		err = errPath
 	}
 	if err != nil {
 		return nil, usagef("%s %q: %w; want %s", flag, text, err, form)
@@ -113,7 +130,10 @@ func parseStdio(text string) (target, error) {
 	fields, err := splitFields(text)
 	if err == nil {
 		var to target
-		if to, err = parseTarget(fields); err == nil {
+		if to, err = parseTarget(fields); err == nil && to.socket() != "" && !path.IsAbs(to.socket()) {
+			err = errPath
+		}
+		if err == nil {
 			return to, nil
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +40,9 @@ func TestParseForward(t *testing.T) {
 		{"[/tmp/a:b]:/run/c", listenAddr{path: "/tmp/a:b"}, unix("/run/c")},
 	} {
 		for _, flag := range []string{"-L", "-R"} {
+			if flag == "-R" && strings.HasPrefix(tt.text, ".") {
+				continue // where would that be in a twin?
+			}
 			f, err := parseForward(flag, tt.text)
 			if err != nil {
 				t.Errorf("%s %s: %v", flag, tt.text, err)
@@ -84,6 +86,9 @@ func TestParseForwardRefuses(t *testing.T) {
 		{"-L", "/tmp/a:80", "form"},
 		{"-L", "/tmp/a", "form"},
 		{"-L", "/tmp/a\x00:/run/b", "form"},
+		{"-L", "8080:./sock", "absolute"},
+		{"-R", "./sock:localhost:80", "absolute"},
+		{"-W", "./sock", "absolute"},
 		{"-R", "x", "ports are"},
 		{"-R", "8080:localhost:", "ports are"},
 		{"-R", "8080:", "ports are"},
@@ -216,6 +221,7 @@ func TestSOCKS(t *testing.T) {
 		{"5, BIND", "\x05\x01\x00\x05\x02\x00\x01\x7f\x00\x00\x01\x1f\x90", "", "\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00", ""},
 		{"5, no such kind", "\x05\x01\x00\x05\x01\x00\x02", "", "\x05\x00\x05\x08\x00\x01\x00\x00\x00\x00\x00\x00", ""},
 		{"5, control characters", "\x05\x01\x00\x05\x01\x00\x03\x02\x1b[\x15\x38", "", "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", ""},
+		{"5, control characters of 8 bits", "\x05\x01\x00\x05\x01\x00\x03\x02\x9b1\x15\x38", "", "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", ""},
 		{"5, no name", "\x05\x01\x00\x05\x01\x00\x03\x00\x15\x38", "", "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00", ""},
 		{"5, cut", "\x05\x01\x00\x05\x01\x00\x03\x09db", "", "\x05\x00", ""},
 		{"4, BIND", "\x04\x02\x00\x50\x0a\x00\x00\x01\x00", "", "\x00\x5b\x00\x00\x00\x00\x00\x00", ""},
@@ -296,11 +302,4 @@ func FuzzParseForward(f *testing.F) {
 			t.Errorf("%q: %+v", text, got)
 		}
 	})
-}
-
-func TestOverlap(t *testing.T) {
-	ip := netip.MustParseAddr
-	if !overlap(ip("127.0.0.1"), ip("0.0.0.0")) || !overlap(netip.Addr{}, ip("::1")) || overlap(ip("127.0.0.1"), ip("127.0.0.2")) {
-		t.Error("which addresses are in each other's way")
-	}
 }
