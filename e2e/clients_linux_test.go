@@ -51,6 +51,7 @@ func TestClients(t *testing.T) {
 		t.Run("stdio", p.testStdioForward)
 		t.Run("100 MB", p.testBigForwards)
 		t.Run("sockets", p.testSocketForwards)
+		t.Run("our client", p.testOwnForwards)
 	})
 	t.Run("files", func(t *testing.T) {
 		t.Run("scp", p.testScp)
