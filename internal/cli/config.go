@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -79,7 +79,7 @@ func newConfigRemoveCmd(a *app) *cobra.Command {
 		Use:   "remove",
 		Short: "Take the block out again",
 		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.removeConfig(cmd.Context(), o) },
+		RunE:  func(*cobra.Command, []string) error { return a.removeConfig(o) },
 	}
 	o.registerFile(cmd)
 	cmd.Flags().StringVar(&o.prefix, "host-prefix", "", "only the block of this prefix (default: all blocks)")
@@ -182,6 +182,7 @@ func carried(cmd *cobra.Command) []string {
 type configReport struct {
 	File         string   `json:"file,omitempty"`
 	Changed      *bool    `json:"changed,omitempty"` // of write and remove
+	DryRun       bool     `json:"dryRun,omitempty"`  // Changed is what would be
 	Hosts        []string `json:"hosts,omitempty"`
 	ProxyCommand string   `json:"proxyCommand,omitempty"`
 	IdentityFile string   `json:"identityFile,omitempty"`
@@ -246,7 +247,11 @@ func (a *app) writeConfig(cmd *cobra.Command, o *configOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := a.reportEdit(e, o, "wrote the block for "+b.Prefix+"* to", func() (configReport, error) { return reportBlock(b) }); err != nil || o.dryRun {
+	r, err := reportBlock(b)
+	if err != nil {
+		return err
+	}
+	if err := a.reportEdit(e, o, "wrote the block for "+b.Prefix+"* to", r); err != nil || o.dryRun {
 		return err
 	}
 	if !e.changed() {
@@ -257,27 +262,23 @@ func (a *app) writeConfig(cmd *cobra.Command, o *configOptions) error {
 	return nil
 }
 
-func (a *app) removeConfig(_ context.Context, o *configOptions) error {
+func (a *app) removeConfig(o *configOptions) error {
 	path, err := a.configPath(o)
 	if err != nil {
 		return err
 	}
-	var taken []string
+	var hosts []string
 	e, err := editConfig(path, o.dryRun, func(f *sshconfig.File, _ sshconfig.Made) error {
-		taken = f.Remove(o.prefix)
+		hosts = nil
+		for _, prefix := range f.Remove(o.prefix) {
+			hosts = append(hosts, prefix+"*")
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	what := "took the block for"
-	for i, p := range taken {
-		if i > 0 {
-			what += ","
-		}
-		what += " " + p + "*"
-	}
-	if err := a.reportEdit(e, o, what+" out of", func() (configReport, error) { return configReport{}, nil }); err != nil {
+	if err := a.reportEdit(e, o, "took the block for "+strings.Join(hosts, ", ")+" out of", configReport{Hosts: hosts}); err != nil {
 		return err
 	}
 	if !e.changed() {
@@ -287,14 +288,10 @@ func (a *app) removeConfig(_ context.Context, o *configOptions) error {
 }
 
 // reportEdit says what was done to a file, or would be.
-func (a *app) reportEdit(e *configEdit, o *configOptions, done string, report func() (configReport, error)) error {
+func (a *app) reportEdit(e *configEdit, o *configOptions, done string, r configReport) error {
 	if a.json() {
-		r, err := report()
-		if err != nil {
-			return err
-		}
 		changed := e.changed()
-		r.File, r.Changed = e.path, &changed
+		r.File, r.Changed, r.DryRun = e.path, &changed, o.dryRun
 		return ui.WriteJSON(output{a.out}, r)
 	}
 	if !e.changed() {

@@ -24,7 +24,7 @@ type Block struct {
 const HostName = "%h"
 
 var (
-	prefixForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	prefixForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`) // ssh makes %h lower case
 	nameForm   = regexp.MustCompile(`^[a-z0-9]([a-z0-9.:-]*[a-z0-9])?$`)
 )
 
@@ -32,7 +32,7 @@ var (
 // taken for another word of the configuration.
 func (b Block) Check() error {
 	if !prefixForm.MatchString(b.Prefix) {
-		return fmt.Errorf("the prefix %q is not made of letters, digits, '-', '.' and '_'", b.Prefix)
+		return fmt.Errorf("the prefix %q is not made of small letters, digits, '-', '.' and '_'", b.Prefix)
 	}
 	for _, n := range b.Names {
 		if !nameForm.MatchString(n) {

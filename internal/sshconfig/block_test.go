@@ -61,6 +61,7 @@ func TestCheck(t *testing.T) {
 		{func(b *sshconfig.Block) { b.Prefix = "*" }, "the prefix"},
 		{func(b *sshconfig.Block) { b.Prefix = "a b" }, "the prefix"},
 		{func(b *sshconfig.Block) { b.Prefix = "-x" }, "the prefix"},
+		{func(b *sshconfig.Block) { b.Prefix = "Prod-" }, "the prefix"},
 		{func(b *sshconfig.Block) { b.Names = []string{"Hello"} }, "is not SERVICE"},
 		{func(b *sshconfig.Block) { b.Names = []string{"*"} }, "is not SERVICE"},
 		{func(b *sshconfig.Block) { b.Names = []string{"a b"} }, "is not SERVICE"},
