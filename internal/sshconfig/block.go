@@ -77,7 +77,7 @@ func (b Block) lines() ([]string, error) {
 	if b.Made.Folder {
 		lines = append(lines, madeFolderLine)
 	}
-	for _, n := range b.Names {
+	for _, n := range b.Names { // by name, because HostKeyAlias knows no tokens (OpenSSH 9.2)
 		lines = append(lines, "Host "+b.Prefix+n, "    HostKeyAlias "+b.Prefix+n)
 	}
 	lines = append(lines, "Host "+b.patterns())
