@@ -92,7 +92,7 @@ func fetch(t *testing.T, client *http.Client, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end
+	defer response.Body.Close()
 	sum := sha256.New()
 	if _, err := io.Copy(sum, response.Body); err != nil {
 		t.Error(err)
