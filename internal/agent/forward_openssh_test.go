@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/net/proxy"
@@ -189,6 +191,7 @@ func startSink(t *testing.T) net.Listener {
 func pour(t *testing.T, conn net.Conn) {
 	t.Helper()
 	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	sum := sha256.New()
 	block := bytes.Repeat([]byte("cloudssh"), 125_000)
 	for i := range 100 {
@@ -237,12 +240,14 @@ func TestOpenSSHCommandLine(t *testing.T) {
 	f := start(t, nil)
 	echo := echoServer(t, "tcp", "127.0.0.1:0")
 	local, remote := freePort(t), freePort(t)
-	cmd := f.openssh(t, "ssh", "-tt", "-o", "EnableEscapeCommandline=yes", "127.0.0.1", "echo ready; exec cat")
+	cmd := f.openssh(t, "ssh", "-tt", "-o", "EnableEscapeCommandline=yes", "127.0.0.1", "echo ready; while read x; do echo \"<$x>\"; done")
+	cmd.Args[slices.Index(cmd.Args, "LogLevel=ERROR")] = "LogLevel=INFO" // it says what it has done
 	terminal, err := pty.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
+	defer time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() }).Stop()
 	readUntil(t, terminal, "ready")
 	say := func(text, want string) {
 		t.Helper()
@@ -252,15 +257,15 @@ func TestOpenSSHCommandLine(t *testing.T) {
 		readUntil(t, terminal, want)
 	}
 	say("\r~C", "ssh> ")
-	say(fmt.Sprintf("-L %d:%s\r", local, echo.Addr()), "\r\n\r\n")
+	say(fmt.Sprintf("-L %d:%s\r", local, echo.Addr()), "Forwarding port.")
 	say("\r~C", "ssh> ")
-	say(fmt.Sprintf("-R 127.0.0.1:%d:%s\r", remote, echo.Addr()), "\r\n\r\n")
-	say("hello\r", "hello\r\nhello") // the echo, and what cat says
+	say(fmt.Sprintf("-R 127.0.0.1:%d:%s\r", remote, echo.Addr()), "Forwarding port.")
+	say("hello\r", "<hello>")
 	f.logs.wait(t, "msg=listening")
 	expectEcho(t, dialTCP(t, "127.0.0.1:%d", local))
 	expectEcho(t, dialTCP(t, "127.0.0.1:%d", remote))
 	say("\r~C", "ssh> ")
-	say(fmt.Sprintf("-KR 127.0.0.1:%d\r", remote), "\r\n\r\n")
+	say(fmt.Sprintf("-KR 127.0.0.1:%d\r", remote), "Canceled forwarding.")
 	f.logs.wait(t, "no longer listening")
 	if _, err := io.WriteString(terminal, "\r~."); err != nil {
 		t.Fatal(err)

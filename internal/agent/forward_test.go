@@ -4,7 +4,9 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,6 +47,7 @@ func echoServer(t testing.TB, network, address string) net.Listener {
 func expectEcho(t testing.TB, conn net.Conn) {
 	t.Helper()
 	defer conn.Close()
+	defer time.AfterFunc(20*time.Second, func() { conn.Close() }).Stop() // a channel has no deadline
 	if _, err := io.WriteString(conn, "over and out"); err != nil {
 		t.Error(err)
 	}
@@ -58,15 +61,19 @@ func expectEcho(t testing.TB, conn net.Conn) {
 
 func portOf(l net.Listener) uint32 { return uint32(l.Addr().(*net.TCPAddr).Port) }
 
-// freePort is a port that was free a moment ago.
+// freePort is a port that was free a moment ago, below those that the kernel gives
+// to whoever asks for any.
 func freePort(t testing.TB) uint32 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprint(":", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return portOf(l)
+		}
 	}
-	defer l.Close()
-	return portOf(l)
+	t.Fatal("no port is free")
+	return 0
 }
 
 func TestDirectForwards(t *testing.T) {
