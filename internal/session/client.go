@@ -1,6 +1,7 @@
 // Package session is the client's end of a session: SSH over any net.Conn.
 // It runs commands and shells, delivers all of their output, and tells apart
-// a command that failed from a connection that did.
+// a command that failed from a connection that did. It forwards connections in
+// both directions, and the local SSH agent.
 package session
 
 import (
