@@ -18,7 +18,7 @@ func (p *platform) tree(t *testing.T, names ...string) string {
 	t.Helper()
 	root := filepath.Join(p.folder(t), "tree")
 	for _, d := range []string{root, filepath.Join(root, "empty"), filepath.Join(root, "a folder", "below")} {
-		if err := os.MkdirAll(d, 0o755); err != nil { //nolint:gosec // modes are compared
+		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -43,7 +43,7 @@ func (p *platform) tree(t *testing.T, names ...string) string {
 // folder is a new folder for a test, the same in all processes.
 func (p *platform) folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(p.dir, "f-")
+	dir, err := os.MkdirTemp(p.dir, "f-") //nolint:usetesting // the user's processes see it here
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,7 +46,25 @@ func (p *platform) testBackgroundForward(t *testing.T) {
 	end = p.master(t, hello, "-L", port+":127.0.0.1:9")
 	p.run(t, "curl", "-sS", "http://127.0.0.1:"+port).expectSaid(t, "curl: (")
 	end()
-	// Nobody but root would be refused here; a port that is taken is.
+	// As editors do it: a shell without a terminal reads commands, beside SOCKS.
+	typed, typing, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	editor := p.command(t.Context(), "ssh", "-T", "-D", port, hello, "sh")
+	var said watched
+	editor.Stdin, editor.Stdout, editor.Stderr = typed, &said, &said
+	if err := editor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	typeIn(t, typing, "echo re''ady\n")
+	said.await(t, "ready\n")
+	p.run(t, "curl", "-sS", "--socks5-hostname", "127.0.0.1:"+port, "http://localhost:8080/").expect(t, 0).expectSaid(t, "Hello from hello-ssh")
+	typeIn(t, typing, "exit 6\n")
+	if _ = editor.Wait(); editor.ProcessState.ExitCode() != 6 {
+		t.Errorf("the editor's shell: %v, said: %s", editor.ProcessState, said.String())
+	}
+	// A port that is taken is refused.
 	p.run(t, "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-R", appPort+":127.0.0.1:9", hello).expect(t, 255).expectSaid(t, "remote port forwarding failed")
 }
 
@@ -107,7 +126,7 @@ func (p *platform) testSocketForwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // the test is over
+	defer l.Close()
 	go func() {
 		for {
 			c, err := l.Accept()

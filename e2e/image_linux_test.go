@@ -81,7 +81,7 @@ func (c *collection) addTools() error {
 			}
 		}
 	}
-	for _, f := range []string{"/usr/bin/python3", "/bin/sh", "/usr/bin/git", "/usr/bin/git-upload-pack", "/usr/bin/git-receive-pack", "/bin/grep", "/bin/sed", "/usr/bin/cmp"} {
+	for _, f := range []string{"/usr/bin/python3", "/bin/sh", "/usr/bin/git", "/usr/bin/git-upload-pack", "/usr/bin/git-receive-pack", "/bin/grep", "/bin/sed", "/usr/bin/cmp", "/usr/bin/ssh", "/usr/bin/ssh-add"} {
 		if err := c.add(f); err != nil {
 			return err
 		}

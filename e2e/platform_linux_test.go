@@ -65,7 +65,7 @@ func newPlatform(t *testing.T) *platform {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(workDir, "")
+	dir, err := os.MkdirTemp(workDir, "") //nolint:usetesting // a short path is the point
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func finish(t *testing.T, cmd *exec.Cmd) result {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close() //nolint:errcheck // read below
+		defer f.Close()
 		if err := os.Remove(f.Name()); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 
 // cloudsshProgram is the path of a cloudssh as releases have it, built once:
 // -trimpath, and with the agent and the sample embedded, in a folder that
-// TestMain removes.
+// TestMain removes. Its path has a space, as on a Mac or on Windows.
 var cloudsshProgram = sync.OnceValues(func() (string, error) {
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -43,7 +43,7 @@ var cloudsshProgram = sync.OnceValues(func() (string, error) {
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		return "", err
 	}
-	program := filepath.Join(workDir, "bin", "cloudssh")
+	program := filepath.Join(workDir, "our bin", "cloudssh")
 	return program, goBuild(root, program, "./cmd/cloudssh", "-overlay", file)
 })
 
