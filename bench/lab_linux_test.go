@@ -189,7 +189,7 @@ func (l *lab) startSSHD() {
 	l.b.Helper()
 	lines := []string{
 		"Port " + portSSH, "ListenAddress 0.0.0.0", "HostKey " + l.file("host"), "AuthorizedKeysFile " + l.file("user.pub"),
-		"PermitRootLogin prohibit-password", "StrictModes no", "UsePAM no", "PidFile none", "MaxSessions 100", "MaxStartups 100",
+		"PermitRootLogin prohibit-password", "StrictModes no", "UsePAM no", "PidFile none", "MaxSessions 100", "MaxStartups 100", "Subsystem sftp /usr/lib/openssh/sftp-server",
 		// Debian's bash would read ~/.bashrc under sshd and not under our
 		// agent: whatever this user has there is not to be measured.
 		"SetEnv SHLVL=2",
