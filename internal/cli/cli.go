@@ -85,8 +85,9 @@ func interrupted(ctx context.Context, err error) error {
 	var (
 		signal *signalError
 		remote *session.ExitError
+		told   *toldError
 	)
-	if err == nil || !errors.As(context.Cause(ctx), &signal) || errors.As(err, &remote) {
+	if err == nil || !errors.As(context.Cause(ctx), &signal) || errors.As(err, &remote) || errors.As(err, &told) {
 		return err
 	}
 	return errors.Join(signal, withoutCancellation(err))

@@ -37,6 +37,12 @@ type connectionError struct{ error }
 
 func (e *connectionError) Unwrap() error { return e.error }
 
+// toldError is one that the person has read already, because what follows is
+// none of their business. A signal that comes later is no news.
+type toldError struct{ error }
+
+func (e *toldError) Unwrap() error { return e.error }
+
 // signalError is the signal that ended the work.
 type signalError struct{ signal syscall.Signal }
 
@@ -71,10 +77,13 @@ func exitCode(err error) (code int, silent bool) {
 		remote *session.ExitError
 		usage  *usageError
 		conn   *connectionError
+		told   *toldError
 	)
 	switch {
 	case err == nil:
 		return exitOK, true
+	case errors.As(err, &told):
+		return exitConnection, onlyStatus(err)
 	case errors.As(err, &signal):
 		return exitSignal + int(signal.signal), false
 	case errors.As(err, &usage):
@@ -94,8 +103,8 @@ func exitCode(err error) (code int, silent bool) {
 	}
 }
 
-// onlyStatus reports whether err says nothing beside the remote status: a twin
-// that could not be deleted is joined to it and must be named.
+// onlyStatus reports whether err says nothing beside the remote status, or what
+// was told: a twin that could not be deleted is joined to it and must be named.
 func onlyStatus(err error) bool {
 	return withoutStatus(err) == nil
 }
@@ -103,8 +112,11 @@ func onlyStatus(err error) bool {
 // withoutStatus is what is left to say when the exit code tells the status.
 func withoutStatus(err error) error {
 	return without(err, func(e error) bool {
-		var remote *session.ExitError
-		return errors.As(e, &remote) || errors.Is(e, tty.ErrDisconnect)
+		var (
+			remote *session.ExitError
+			told   *toldError
+		)
+		return errors.As(e, &remote) || errors.As(e, &told) || errors.Is(e, tty.ErrDisconnect)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -102,12 +103,24 @@ func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {
 	a.global.project = cmp.Or(host.project, a.global.project)
 	ctx, left := context.WithCancelCause(ctx)
 	defer left(nil)
-	carried := newPipe(a.in, a.out, greetingOf(a.version), func() { left(errClientLeft) })
+	widen(a.in)
+	widen(a.out)
+	carried := newPipe(a.in, clientOutput{a.out}, greetingOf(a.version), func() { left(errClientLeft) })
 	err = a.proxyInto(ctx, o, carried)
 	if errors.Is(context.Cause(ctx), errClientLeft) {
 		err = withoutCancellation(err)
 	}
 	return err
+}
+
+// clientOutput is our standard output, where the SSH client reads.
+type clientOutput struct{ *os.File }
+
+// Close lets a client know even when its end is that of a socket, which is our
+// standard input, too.
+func (o clientOutput) Close() error {
+	endWriting(o.File)
+	return o.File.Close()
 }
 
 // errClientLeft says that the SSH client ended before there was a twin.
@@ -175,8 +188,13 @@ func (p *proxy) run(ctx context.Context, twin *provision.Twin) (deleteTwin bool,
 	if p.pipe.unheard() && ctx.Err() == nil && p.closedToUs(ctx, twin) {
 		return false, fmt.Errorf("%w: it said nothing", provision.ErrTwinGone)
 	}
+	err = p.result(ctx, err)
+	if err != nil && ctx.Err() == nil {
+		p.ui.Error(err) // before ssh says that the connection was closed
+		err = &toldError{err}
+	}
 	p.pipe.close()
-	if err = p.result(ctx, err); err == nil && !p.aloud {
+	if ctx.Err() == nil || err == nil { // else there is still something to say
 		p.letGo()
 	}
 	switch {
@@ -192,7 +210,7 @@ func (p *proxy) run(ctx context.Context, twin *provision.Twin) (deleteTwin bool,
 // for its end waits for ssh's own, and not for the deletion of a twin. Should
 // that fail, the guard goes on with it and keeps a log.
 func (p *proxy) letGo() {
-	if !p.guard.lives() {
+	if p.aloud || !p.guard.lives() {
 		return
 	}
 	if err := toNowhere(p.err); err != nil {

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"os"
+	"syscall"
 )
 
 // toNowhere closes what a file of ours leads to, and keeps its number from being
@@ -16,3 +17,6 @@ func toNowhere(f *os.File) error {
 	}
 	return errors.Join(duplicate(int(null.Fd()), int(f.Fd())), null.Close())
 }
+
+// endWriting ends the writing side of a socket; what is none stays as it is.
+func endWriting(f *os.File) { _ = syscall.Shutdown(int(f.Fd()), syscall.SHUT_WR) }
