@@ -274,3 +274,38 @@ func TestPanicsEndTheirConnection(t *testing.T) {
 		t.Errorf("status %+v", st)
 	}
 }
+
+// A newChannel is a request for a channel that does not come to be.
+type newChannel struct {
+	ssh.NewChannel
+	rejected bool
+}
+
+func (*newChannel) ChannelType() string { return "session" }
+
+func (*newChannel) Accept() (ssh.Channel, <-chan *ssh.Request, error) {
+	return nil, nil, net.ErrClosed
+}
+
+func (c *newChannel) Reject(ssh.RejectionReason, string) error {
+	c.rejected = true
+	return nil
+}
+
+// OpenSSH asks for its session and says in the same breath that it wants no other.
+func TestNoMoreSessionsSparesTheOneBefore(t *testing.T) {
+	for range 100 { // select takes either
+		c := &connection{sessions: make(map[*session]bool)}
+		channels, requests := make(chan ssh.NewChannel, 16), make(chan *ssh.Request, 16)
+		session := &newChannel{}
+		channels <- session
+		requests <- &ssh.Request{Type: "keepalive@openssh.com"}
+		requests <- &ssh.Request{Type: noMoreSessions}
+		close(channels)
+		close(requests)
+		c.serve(channels, requests)
+		if session.rejected || !c.noSessions {
+			t.Fatalf("the session was rejected: %v; more are refused: %v", session.rejected, c.noSessions)
+		}
+	}
+}

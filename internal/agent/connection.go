@@ -65,10 +65,7 @@ func (s *server) handle(nc net.Conn) {
 	}
 	c.log.Info("connection opened", "guest", c.caller.guest)
 	start := time.Now()
-	c.spawn(func() { c.serveRequests(requests) })
-	for channel := range channels {
-		c.open(channel)
-	}
+	c.serve(channels, requests)
 	// It counts no longer, though its processes may take a while to end:
 	// another client's leave@cloudssh must not wait for a dead connection.
 	s.unregister(c)
@@ -81,14 +78,17 @@ func (s *server) handle(nc net.Conn) {
 // connection, and not the program with everybody's.
 func (c *connection) spawn(f func()) {
 	c.serving.Go(func() {
-		defer func() {
-			if reason := recover(); reason != nil {
-				c.log.Error("connection ended by a panic", "reason", fmt.Sprint(reason), "stack", string(debug.Stack()))
-				c.abort()
-			}
-		}()
+		defer c.survive()
 		f()
 	})
+}
+
+// survive is deferred.
+func (c *connection) survive() {
+	if reason := recover(); reason != nil {
+		c.log.Error("connection ended by a panic", "reason", fmt.Sprint(reason), "stack", string(debug.Stack()))
+		c.abort()
+	}
 }
 
 // handshake takes a connection through key exchange and authentication.

@@ -27,14 +27,77 @@ type Status struct {
 	Version        string `json:"version"`
 }
 
-// serveRequests answers global requests. Not answering would stop the whole
-// connection after sixteen of them.
-func (c *connection) serveRequests(requests <-chan *ssh.Request) {
-	for req := range requests {
-		ok, payload := c.globalRequest(req.Type, req.Payload)
-		if req.WantReply {
-			req.Reply(ok, payload) //nolint:errcheck // the connection reports its own end
+// serve answers what the client asks of the connection, until that ends. Clients
+// count on the order of what they say, as sshd has one loop for all: a channel
+// opens when the requests before it are answered, so that a forwarding that is
+// refused is known before the command has run, and no-more-sessions does not hit
+// the session that OpenSSH has just asked for. The SSH library gives channels and
+// requests in two queues. So those that wait in one are served before what comes
+// out of the other.
+func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	defer func() { // after a panic there may be more to come
+		go ssh.DiscardRequests(requests)
+		for channel := range channels {
+			reject(channel, &refusal{ssh.ConnectionFailed, "the connection has ended"})
 		}
+	}()
+	defer c.survive()
+	for opens, asks := channels, requests; opens != nil || asks != nil; {
+		select {
+		case req, ok := <-asks:
+			if !ok {
+				asks = nil
+				continue
+			}
+			if req.Type == noMoreSessions {
+				c.openWaiting(channels)
+			}
+			c.answer(req)
+		case channel, ok := <-opens:
+			if !ok {
+				opens = nil
+				continue
+			}
+			ending := c.answerWaiting(requests)
+			c.open(channel)
+			if ending != nil {
+				c.openWaiting(channels)
+				c.answer(ending)
+			}
+		}
+	}
+}
+
+func (c *connection) openWaiting(channels <-chan ssh.NewChannel) {
+	for range len(channels) {
+		if channel, ok := <-channels; ok {
+			c.open(channel)
+		}
+	}
+}
+
+// answerWaiting answers what waits, up to the request for no more sessions: that
+// may be younger than a channel that is not open yet.
+func (c *connection) answerWaiting(requests <-chan *ssh.Request) (ending *ssh.Request) {
+	for range len(requests) {
+		req, ok := <-requests
+		switch {
+		case !ok:
+			return nil
+		case req.Type == noMoreSessions:
+			return req
+		}
+		c.answer(req)
+	}
+	return nil
+}
+
+// answer answers a global request. Not answering would stop the whole connection
+// after sixteen of them.
+func (c *connection) answer(req *ssh.Request) {
+	ok, payload := c.globalRequest(req.Type, req.Payload)
+	if req.WantReply {
+		req.Reply(ok, payload) //nolint:errcheck // the connection reports its own end
 	}
 }
 

@@ -133,7 +133,7 @@ func (c *connection) roomToListen() error {
 }
 
 // startListening serves listeners until they are cancelled or the connection
-// ends. Only serveRequests comes here, one request after the other.
+// ends. Only serve comes here, one request after the other.
 func (c *connection) startListening(b bound, listeners []net.Listener, kind string, payload func(net.Conn) []byte) {
 	c.mu.Lock()
 	c.listeners[b] = listeners

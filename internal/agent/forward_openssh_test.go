@@ -151,6 +151,20 @@ func TestPortHolder(t *testing.T) {
 	f.logs.wait(t, fmt.Sprintf("listening on localhost:%d: address already in use by ssh (process ", port))
 }
 
+// A command that is over at once does not hide that a forwarding was refused.
+func TestOpenSSHOrder(t *testing.T) {
+	f := start(t, nil)
+	port := freePort(t)
+	twice := f.openssh(t, "ssh", "-o", "ExitOnForwardFailure=yes", "-R", fmt.Sprintf("%d:localhost:1", port),
+		"-R", fmt.Sprintf("%d:localhost:1", freePort(t)), "-R", fmt.Sprintf("%d:localhost:2", port), "127.0.0.1", "true")
+	for range 8 {
+		cmd := exec.CommandContext(t.Context(), twice.Path, twice.Args[1:]...)
+		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 255 {
+			t.Errorf("the same port twice: %v, %s", err, out)
+		}
+	}
+}
+
 func dialSOCKS(t *testing.T, port uint32, address string) net.Conn {
 	t.Helper()
 	dialer, err := proxy.SOCKS5("tcp", fmt.Sprintf("127.0.0.1:%d", port), nil, proxy.Direct)
