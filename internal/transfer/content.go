@@ -96,7 +96,8 @@ func (p *pipe) chunk(at int64) {
 		}
 		err = nil
 	}
-	if err == nil && n > 0 && !(p.holes && n == chunkSize && bytes.Equal(buf[:], zeros[:])) {
+	hole := p.holes && n == chunkSize && bytes.Equal(buf[:], zeros[:])
+	if err == nil && n > 0 && !hole {
 		_, err = p.dst.WriteAt(buf[:n], at)
 		p.wrote(at+int64(n), err)
 	}

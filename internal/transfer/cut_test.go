@@ -1,3 +1,5 @@
+//go:build unix
+
 package transfer_test
 
 import (
@@ -17,7 +19,7 @@ import (
 )
 
 // large is the size of files that are cut off: more than a copy keeps under way.
-const large = 24 << 20
+const large = 16 << 20
 
 // cutter passes a stream on until so many bytes have come, then does what it is
 // told to.
@@ -72,7 +74,7 @@ func TestResumeUpload(t *testing.T) {
 	home, there := t.TempDir(), t.TempDir()
 	content := noise(large)
 	src := file(t, home, "src", content, 0o640)
-	r := serveCut(t, there, 20<<20, 0, hangUp)
+	r := serveCut(t, there, 13<<20, 0, hangUp)
 	_, err := transfer.Copy(t.Context(), []transfer.Place{local(src)}, r.at("dst"), transfer.Options{})
 	var lost *transfer.LostError
 	if !errors.As(err, &lost) {
@@ -85,7 +87,7 @@ func TestResumeUpload(t *testing.T) {
 	r = serveCut(t, there, 0, 0, nil)
 	report, err := transfer.Copy(t.Context(), []transfer.Place{local(src)}, r.at("dst"), transfer.Options{Progress: &p})
 	demand(t, report, err)
-	if s := p.Look(); s.Resumed < 8<<20 || s.Bytes != large || report.Moved != large-s.Resumed {
+	if s := p.Look(); s.Resumed < 4<<20 || s.Bytes != large || report.Moved != large-s.Resumed {
 		t.Errorf("not resumed: %+v, %+v", s, report)
 	}
 	if read(t, there, "dst") != string(content) || len(names(t, there)) != 1 {
@@ -107,9 +109,11 @@ func TestResumeDownload(t *testing.T) {
 	}{
 		{name: "as it is", resume: true},
 		{name: "more of the part is there than is trusted", resume: true, spoil: func(t *testing.T, _, part string) {
+			t.Helper()
 			rewrite(t, part, -5, []byte("wrong"))
 		}},
 		{name: "the part differs", spoil: func(t *testing.T, _, part string) {
+			t.Helper()
 			fi, err := os.Stat(part)
 			if err != nil {
 				t.Fatal(err)
@@ -117,6 +121,7 @@ func TestResumeDownload(t *testing.T) {
 			rewrite(t, part, -(4<<20)-fi.Size()%(128<<10)-1000, []byte("wrong"))
 		}},
 		{name: "the source is newer", spoil: func(t *testing.T, src, _ string) {
+			t.Helper()
 			rewrite(t, src, -5, []byte("newer"))
 			if err := os.Chtimes(src, time.Now(), time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
@@ -124,6 +129,7 @@ func TestResumeDownload(t *testing.T) {
 		}},
 		{name: "not wanted", o: transfer.Options{NoResume: true}},
 		{name: "the part is a link", spoil: func(t *testing.T, src, part string) {
+			t.Helper()
 			if err := errors.Join(os.Rename(part, src+".moved"), os.Symlink(src+".moved", part)); err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +138,7 @@ func TestResumeDownload(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			home, there := t.TempDir(), t.TempDir()
 			src := file(t, there, "src", content, 0o644)
-			r := serveCut(t, there, 0, 20<<20, hangUp)
+			r := serveCut(t, there, 0, 13<<20, hangUp)
 			report, err := transfer.Copy(t.Context(), []transfer.Place{r.at("src")}, local(home), transfer.Options{})
 			var lost *transfer.LostError
 			parts := partsIn(t, home)
@@ -187,10 +193,10 @@ func TestInterrupted(t *testing.T) {
 		keep      func(transfer.FS) bool
 		parts     int
 	}{
-		{"a download", false, large, 20 << 20, nil, 1},
+		{"a download", false, large, 13 << 20, nil, 1},
 		{"a small download", false, 6 << 20, 3 << 20, nil, 0},
-		{"an upload", true, large, 20 << 20, nil, 0},
-		{"an upload into what stays", true, large, 20 << 20, func(transfer.FS) bool { return true }, 1},
+		{"an upload", true, large, 13 << 20, nil, 0},
+		{"an upload into what stays", true, large, 13 << 20, func(transfer.FS) bool { return true }, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			home, there := t.TempDir(), t.TempDir()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 )
 
 // entry is a file or a link that is being copied.
@@ -111,7 +112,7 @@ func (e *entry) unchanged(src file, n int64) error {
 func (e *entry) replace(ctx context.Context, src file) (int64, error) {
 	p, err := e.openPart(ctx, src)
 	if err != nil {
-		if e.old != nil && e.old.mode.IsRegular() && ctx.Err() == nil && !errors.Is(err, ErrNoSpace) {
+		if e.old != nil && e.old.mode.IsRegular() && ctx.Err() == nil && refused(err) {
 			n, inPlace := e.inPlace(ctx, src)
 			if inPlace == nil || errors.Is(inPlace, errPartial) || errors.Is(inPlace, errAttributes) {
 				return n, inPlace
@@ -145,6 +146,20 @@ func (e *entry) setTimes(path string) error {
 		return fmt.Errorf("setting the times: %w", plain(err))
 	}
 	return nil
+}
+
+// refused reports whether a directory takes no new files, which is no reason
+// why one that is there could not be written over.
+func refused(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || strings.Contains(strings.ToLower(err.Error()), "read-only file system")
+}
+
+// noSpace reports whether a file system is full. Then nothing that is there is
+// written over: it would be lost.
+func noSpace(err error) bool {
+	text := strings.ToLower(err.Error())
+	return errors.Is(err, ErrNoSpace) || strings.Contains(text, ErrNoSpace.Error()) ||
+		strings.Contains(text, "quota exceeded") || strings.Contains(text, "not enough space")
 }
 
 // What became of a file nevertheless.

@@ -1,12 +1,13 @@
+//go:build unix
+
 package transfer_test
 
 import (
-	"bytes"
-	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func serveWith(t *testing.T, name, dir string, run func(net.Conn) error) *server
 // socketPair is a connection with buffers, as a real one has.
 func socketPair(t *testing.T) (a, b net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s")) // what is under way in it is little
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func socketPair(t *testing.T) (a, b net.Conn) {
 		}
 		accepted <- c
 	}()
-	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
+	if a, err = net.Dial("unix", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	if b = <-accepted; b == nil {
@@ -130,13 +131,7 @@ func read(t *testing.T, elem ...string) string {
 // noise are n bytes that do not repeat.
 func noise(n int) []byte {
 	b := make([]byte, n)
-	x := uint64(88172645463325252)
-	for i := range b {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		b[i] = byte(x)
-	}
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
 	return b
 }
 
@@ -172,7 +167,7 @@ func picture(t *testing.T, root string, exact bool) string {
 			if err != nil {
 				return err
 			}
-			line += fmt.Sprintf(" %d %x", len(b), sum(b))
+			line += fmt.Sprintf(" %d %x", len(b), sha256.Sum256(b))
 		}
 		lines = append(lines, line)
 		return nil
@@ -182,14 +177,6 @@ func picture(t *testing.T, root string, exact bool) string {
 	}
 	sort.Strings(lines)
 	return strings.Join(lines, "\n")
-}
-
-func sum(b []byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, c := range b {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	return h
 }
 
 // tree makes a tree with all that is odd in trees.
@@ -266,23 +253,3 @@ func names(t *testing.T, dir string) []string {
 	slices.Sort(names)
 	return names
 }
-
-// cutReader cancels a context when so many bytes have been read.
-type cutReader struct {
-	io.Reader
-	left int
-	cut  func()
-}
-
-func (r *cutReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if r.left -= n; r.left <= 0 {
-		r.cut()
-	}
-	return n, err
-}
-
-var (
-	_ = bytes.Equal
-	_ = context.Background
-)

@@ -1,3 +1,5 @@
+//go:build unix
+
 package transfer_test
 
 import (
@@ -8,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +39,7 @@ type hostile struct {
 	list  func(path string) []os.FileInfo
 	stat  func(path string) (os.FileInfo, error)
 	read  func(path string) (io.ReaderAt, error)
+	open  func(path string) error // for writing
 	write func(path string, p []byte, off int64) error
 	cmd   func(r *sftp.Request) error
 }
@@ -75,6 +79,11 @@ func (h hostile) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 }
 
 func (h hostile) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+	if h.open != nil {
+		if err := h.open(r.Filepath); err != nil {
+			return nil, err
+		}
+	}
 	return writer{h, r.Filepath}, nil
 }
 
@@ -203,9 +212,12 @@ func TestFailures(t *testing.T) {
 				return nil
 			}
 			return []os.FileInfo{
-				entry{name: "a", mode: 0o644, size: 4}, entry{name: "b", mode: 0o644, size: 4},
-				entry{name: "denied", mode: 0o644, size: 4}, entry{name: "short", mode: 0o644, size: 4},
-				entry{name: "device", mode: fs.ModeDevice | 0o644}, entry{name: "socket", mode: fs.ModeSocket | 0o644},
+				entry{name: "a", mode: 0o644, size: 4},
+				entry{name: "b", mode: 0o644, size: 4},
+				entry{name: "denied", mode: 0o644, size: 4},
+				entry{name: "short", mode: 0o644, size: 4},
+				entry{name: "device", mode: fs.ModeDevice | 0o644},
+				entry{name: "socket", mode: fs.ModeSocket | 0o644},
 			}
 		},
 		read: func(path string) (io.ReaderAt, error) {
@@ -242,5 +254,59 @@ func TestGrowing(t *testing.T) {
 	demand(t, report, err)
 	if got := read(t, home, "log"); got != string(noise(1<<20)) || len(report.Changed) != 1 {
 		t.Errorf("%d bytes, report %+v", len(got), report)
+	}
+}
+
+// TestInPlace: where a directory takes no new files an old one is written over,
+// but not when that would only lose it.
+func TestInPlace(t *testing.T) {
+	home := t.TempDir()
+	src := file(t, home, "src", []byte("new"), 0o644)
+	for _, tt := range []struct {
+		refusal error
+		want    string
+	}{{syscall.EACCES, "new"}, {errors.New("Read-only file system"), "new"}, {errors.New("No space left on device"), "old"}} {
+		for _, stream := range []bool{false, true} {
+			var mu sync.Mutex
+			content := "old"
+			h := hostile{
+				stat: func(path string) (os.FileInfo, error) {
+					if path != "/dst" {
+						return nil, os.ErrNotExist
+					}
+					return entry{name: "dst", mode: 0o644, size: 3}, nil
+				},
+				open: func(path string) error {
+					if path == "/dst" {
+						return nil
+					}
+					return tt.refusal
+				},
+				write: func(_ string, p []byte, _ int64) error {
+					mu.Lock()
+					defer mu.Unlock()
+					content = string(p)
+					return nil
+				},
+				cmd: func(r *sftp.Request) error {
+					if r.Method == "Remove" || r.Method == "Rmdir" {
+						return os.ErrNotExist
+					}
+					return nil
+				},
+			}
+			r := h.serve(t)
+			var err error
+			if stream {
+				_, err = transfer.Send(t.Context(), strings.NewReader("new"), r.at("/dst"), transfer.Options{})
+			} else {
+				_, err = transfer.Copy(t.Context(), []transfer.Place{local(src)}, r.at("/dst"), transfer.Options{})
+			}
+			mu.Lock()
+			if (err == nil) != (tt.want == "new") || content != tt.want {
+				t.Errorf("%v: it is %q, %v", tt.refusal, content, err)
+			}
+			mu.Unlock()
+		}
 	}
 }

@@ -174,7 +174,7 @@ func (p *part) rename(ctx context.Context, size int64) error {
 		return nil
 	}
 	err = fmt.Errorf("renaming it to %s: %w", e.dst, plain(err))
-	if e.old == nil || !e.old.mode.IsRegular() || ctx.Err() != nil || e.dst.FS.lost() != nil {
+	if e.old == nil || !e.old.mode.IsRegular() || noSpace(err) || ctx.Err() != nil || e.dst.FS.lost() != nil {
 		return err
 	}
 	content, openErr := e.dst.FS.open(p.path)
@@ -196,7 +196,7 @@ func (p *part) rename(ctx context.Context, size int64) error {
 func (e *entry) abandon(ctx context.Context, p *part, err error) error {
 	side := e.dst.FS
 	cut := ctx.Err() != nil || e.src.FS.lost() != nil || side.lost() != nil
-	if cut && p.length >= resumeMin && e.from.size >= resumeMin && !errors.Is(err, ErrNoSpace) && e.c.Keep(side) {
+	if cut && p.length >= resumeMin && e.from.size >= resumeMin && !noSpace(err) && e.c.Keep(side) {
 		e.c.note(func(r *Report) { r.Parts = append(r.Parts, side.show(p.path)) })
 		return err
 	}

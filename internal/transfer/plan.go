@@ -23,12 +23,13 @@ type target struct {
 func (c *copier) plan(ctx context.Context, sources []Place, dst Place) error {
 	c.listing.Add(1)
 	defer c.listed()
+	several := len(sources) > 1
 	sources = c.expand(ctx, sources)
 	to, err := c.target(dst)
 	if err != nil {
 		return err
 	}
-	if len(sources) > 1 && !to.dir {
+	if (several || len(sources) > 1) && !to.dir {
 		return fmt.Errorf("%s: %w, and there are several sources", dst, errNotDir)
 	}
 	p := &planner{copier: c, to: to, taken: map[string]bool{}, parts: map[string]map[string]info{}}

@@ -52,7 +52,7 @@ func (e *entry) send(ctx context.Context, r io.Reader) (int64, error) {
 	e.c.NoResume = true
 	p, err := e.openPart(ctx, nil)
 	if err != nil {
-		if e.old != nil && !errors.Is(err, ErrNoSpace) {
+		if e.old != nil && refused(err) {
 			if n, err := e.sendOver(ctx, r); err == nil || n > 0 {
 				return n, err
 			}

@@ -153,7 +153,7 @@ func (d *dir) entries(ctx context.Context, entries []info, there, parts map[stri
 // finish gives the directory its mode and times.
 func (d *dir) finish(ctx context.Context) error {
 	if !d.opened || (ctx.Err() != nil && !d.fresh) || d.dst.FS.lost() != nil {
-		return nil
+		return nil //nolint:nilerr // the loss has been told
 	}
 	want, set := d.want, d.fresh && d.made != d.want
 	if d.c.Preserve {
@@ -161,10 +161,12 @@ func (d *dir) finish(ctx context.Context) error {
 	}
 	var errs []error
 	if set {
-		if err := d.dst.FS.chmod(d.dst.Path, want); err != nil && !d.c.Preserve {
-			d.c.Logger.Info("setting the mode", "path", d.dst.String(), "error", err) // of a file system that has none
-		} else if err != nil {
+		err := d.dst.FS.chmod(d.dst.Path, want)
+		switch {
+		case err != nil && d.c.Preserve:
 			errs = append(errs, fmt.Errorf("setting the mode: %w", plain(err)))
+		case err != nil:
+			d.c.Logger.Info("setting the mode", "path", d.dst.String(), "error", err) // of a file system that has none
 		}
 	}
 	if d.c.Preserve {
