@@ -27,7 +27,7 @@ var cloudsshProgram = sync.OnceValues(func() (string, error) {
 	// overlay replaces them without touching the checkout.
 	for name, source := range map[string]string{"cloudssh-agent": "./cmd/cloudssh-agent", "hello": "./images/hello"} {
 		built := filepath.Join(workDir, name)
-		if err := goBuild(root, built, source, "-ldflags", "-s -w"); err != nil {
+		if err := goBuild(root, built, source); err != nil {
 			return "", err
 		}
 		if err := compress(built); err != nil {
@@ -48,7 +48,7 @@ var cloudsshProgram = sync.OnceValues(func() (string, error) {
 })
 
 func goBuild(root, out, source string, flags ...string) error {
-	args := append([]string{"build", "-trimpath", "-o", out}, flags...)
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", out}, flags...)
 	cmd := exec.Command("go", append(args, source)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
