@@ -52,8 +52,8 @@ func knowHost(ctx context.Context, file, alias, key string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	if real, err := filepath.EvalSymlinks(file); err == nil {
-		file = real // a link stays one
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target // a link stays one
 	}
 	ctx, cancel := context.WithTimeout(ctx, knownHostsPatience)
 	defer cancel()
