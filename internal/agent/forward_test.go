@@ -117,7 +117,7 @@ func TestRefusedTargets(t *testing.T) {
 		{"unix", dir + "/dead", "connecting to " + dir + "/dead: connection refused"},
 		{"unix", "relative", "no path for a socket"},
 		{"unix", "@abstract", "no path for a socket"},
-		{"unix", "/" + strings.Repeat("x", 200), "the path of a socket may have 103 bytes, this one has 201"},
+		{"unix", "/" + strings.Repeat("x", 200), "the path of a socket may have 107 bytes, this one has 201"},
 	} {
 		var refused *ssh.OpenChannelError
 		if _, err := client.Dial(to.network, to.address); !errors.As(err, &refused) || refused.Reason != ssh.ConnectionFailed ||

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is what fits into sockaddr_un of Linux and macOS, less its NUL.
-const maxSocketPath = 103
+// maxSocketPath is what fits into sockaddr_un, less its NUL: 107 bytes on Linux.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 var errNoSocketPath = errors.New("no path for a socket")
 
