@@ -84,8 +84,8 @@ func (p *pipe) stopped() bool {
 // chunk moves one chunk.
 func (p *pipe) chunk(at int64) {
 	buf, ok := buffers.Get().(*[chunkSize]byte)
-	if !ok {
-		return // the pool holds nothing else
+	if !ok { // the pool holds nothing else
+		buf = new([chunkSize]byte)
 	}
 	defer buffers.Put(buf)
 	want := min(chunkSize, p.size-at)

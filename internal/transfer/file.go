@@ -110,7 +110,7 @@ func (e *entry) unchanged(src file, n int64) error {
 
 // replace writes the content beside the target and renames it.
 func (e *entry) replace(ctx context.Context, src file) (int64, error) {
-	p, err := e.openPart(ctx, src)
+	p, err := e.openPart(src)
 	if err != nil {
 		if e.old != nil && e.old.mode.IsRegular() && ctx.Err() == nil && refused(err) {
 			n, inPlace := e.inPlace(ctx, src)

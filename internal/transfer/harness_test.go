@@ -190,7 +190,7 @@ func tree(t *testing.T, root string) {
 	file(t, root, "new\nline \xff\x01", []byte("odd"), 0o644)
 	file(t, root, "-r", []byte("dash"), 0o644)
 	file(t, root, "*?[x", []byte("glob"), 0o644)
-	file(t, root, strings.Repeat("n", 255), []byte("long"), 0o644)
+	file(t, root, strings.Repeat("ß", 127), []byte("long"), 0o644)
 	file(t, root, "a/b/c/large", noise(1_234_567), 0o444)
 	file(t, root, "read-only/inside", []byte("q"), 0o400)
 	for _, dir := range []string{"hollow", "a/hollow"} {

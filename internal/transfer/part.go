@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -38,26 +39,35 @@ type part struct {
 }
 
 // partName is the name of a part: it belongs to one state of one source.
-func partName(name string, from info) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", name, from.size, from.modified.Unix()))
-	suffix := partMark + hex.EncodeToString(sum[:8])
-	return partPrefix(name) + suffix[len(partMark):]
+func partName(name, source string, from info) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d", name, source, from.size, from.modified.UnixNano()))
+	return partPrefix(name) + hex.EncodeToString(sum[:partHash])
 }
+
+// partHash is how much of the hash is in the name, in bytes.
+const partHash = 8
 
 // partPrefix begins the names of all parts of a name.
 func partPrefix(name string) string {
-	const rest = len(".") + len(partMark) + 16
-	return "." + name[:min(len(name), maxName-rest)] + partMark
+	const most = maxName - len(".") - len(partMark) - 2*partHash
+	if len(name) > most {
+		cut := most
+		for cut > 0 && utf8.ValidString(name) && !utf8.RuneStart(name[cut]) {
+			cut-- // some systems take no halves of characters
+		}
+		name = name[:cut]
+	}
+	return "." + name + partMark
 }
 
 // openPart makes the part, or finds one to go on with.
-func (e *entry) openPart(ctx context.Context, src file) (*part, error) {
+func (e *entry) openPart(src file) (*part, error) {
 	folder, name := e.dst.FS.split(e.dst.Path)
-	p := &part{e: e, path: e.dst.FS.join(folder, partName(name, e.from))}
+	p := &part{e: e, path: e.dst.FS.join(folder, partName(name, e.src.String(), e.from))}
 	perm := permOf(e.from.mode)
 	var err error
 	if p.file, p.made, p.want, err = e.dst.FS.create(p.path, perm); err != nil {
-		if ok, resumeErr := p.resume(ctx, src); resumeErr != nil {
+		if ok, resumeErr := p.resume(src); resumeErr != nil {
 			return nil, errors.Join(err, resumeErr)
 		} else if !ok {
 			if e.dst.FS.remove(p.path) != nil { // it was not for its being there
@@ -78,7 +88,7 @@ func (e *entry) openPart(ctx context.Context, src file) (*part, error) {
 }
 
 // resume goes on with a part that is there, if it is one to trust.
-func (p *part) resume(ctx context.Context, src file) (ok bool, err error) {
+func (p *part) resume(src file) (ok bool, err error) {
 	e := p.e
 	if e.c.NoResume || e.from.size < resumeMin {
 		return false, nil
@@ -105,7 +115,7 @@ func (p *part) resume(ctx context.Context, src file) (ok bool, err error) {
 	e.c.Logger.Info("resuming", "path", e.dst.String(), "at", at)
 	e.c.progress.bytes.Add(at)
 	e.c.progress.skipped.Add(at)
-	return true, ctx.Err()
+	return true, nil
 }
 
 // sameBytes compares tailSize bytes of two files.

@@ -85,7 +85,7 @@ func (r *Remote) lstat(p string) (info, error) { return r.infoOf(r.client.Lstat(
 
 func (r *Remote) infoOf(fi os.FileInfo, err error) (info, error) {
 	if err != nil {
-		return info{}, tell(err)
+		return info{}, r.tell(err)
 	}
 	i := info{name: fi.Name(), mode: fi.Mode(), size: fi.Size(), modified: fi.ModTime(), access: fi.ModTime()}
 	if st, ok := fi.Sys().(*sftp.FileStat); ok {
@@ -99,7 +99,7 @@ func (r *Remote) infoOf(fi os.FileInfo, err error) (info, error) {
 
 func (r *Remote) realPath(p string) (string, error) {
 	p, err := r.client.RealPath(p)
-	return p, tell(err)
+	return p, r.tell(err)
 }
 
 func (r *Remote) readDir(ctx context.Context, p string) ([]info, error) {
@@ -108,7 +108,7 @@ func (r *Remote) readDir(ctx context.Context, p string) ([]info, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, tell(err)
+		return nil, r.tell(err)
 	}
 	infos := make([]info, 0, len(entries))
 	for _, e := range entries {
@@ -123,7 +123,7 @@ func (r *Remote) readDir(ctx context.Context, p string) ([]info, error) {
 
 func (r *Remote) readLink(p string) (string, error) {
 	target, err := r.client.ReadLink(p)
-	return target, tell(err)
+	return target, r.tell(err)
 }
 
 func (r *Remote) open(p string) (file, error) { return r.openFile(p, os.O_RDONLY) }
@@ -131,7 +131,7 @@ func (r *Remote) open(p string) (file, error) { return r.openFile(p, os.O_RDONLY
 func (r *Remote) openFile(p string, flags int) (file, error) {
 	f, err := r.client.OpenFile(p, flags)
 	if err != nil {
-		return nil, tell(err)
+		return nil, r.tell(err)
 	}
 	return &remoteFile{f, r}, nil
 }
@@ -186,7 +186,7 @@ func (r *Remote) rewrite(p string) (file, error) { return r.openFile(p, os.O_WRO
 
 func (r *Remote) mkdir(p string, perm fs.FileMode) (made, want fs.FileMode, err error) {
 	if err := r.client.Mkdir(p); err != nil {
-		return 0, 0, tell(err)
+		return 0, 0, r.tell(err)
 	}
 	made, err = r.usual(&r.dirMode, func() (info, error) { return r.lstat(p) })
 	if err != nil {
@@ -199,33 +199,46 @@ func (r *Remote) mkdir(p string, perm fs.FileMode) (made, want fs.FileMode, err 
 	return made, want, nil
 }
 
-func (r *Remote) symlink(target, p string) error         { return tell(r.client.Symlink(target, p)) }
-func (r *Remote) remove(p string) error                  { return tell(plain(r.client.Remove(p))) }
-func (r *Remote) chmod(p string, mode fs.FileMode) error { return tell(r.client.Chmod(p, mode)) }
+func (r *Remote) symlink(target, p string) error         { return r.tell(r.client.Symlink(target, p)) }
+func (r *Remote) remove(p string) error                  { return r.tell(plain(r.client.Remove(p))) }
+func (r *Remote) chmod(p string, mode fs.FileMode) error { return r.tell(r.client.Chmod(p, mode)) }
 
 // rename replaces what has the new name, as rename(2) does. Servers without
 // OpenSSH's extension refuse that, and get the name cleared first.
 func (r *Remote) rename(from, to string) error {
 	if _, ok := r.client.HasExtension("posix-rename@openssh.com"); ok {
-		return tell(r.client.PosixRename(from, to))
+		return r.tell(r.client.PosixRename(from, to))
 	}
 	err := r.client.Rename(from, to)
 	if err == nil {
 		return nil
 	}
 	if removeErr := r.remove(to); removeErr != nil {
-		return tell(err)
+		return r.tell(err)
 	}
-	return tell(r.client.Rename(from, to))
+	return r.tell(r.client.Rename(from, to))
 }
 
 func (r *Remote) chtimes(p string, access, modified time.Time) error {
-	return tell(r.client.Chtimes(p, access, modified))
+	return r.tell(r.client.Chtimes(p, access, modified))
 }
 
 // tell makes what a server says readable: SFTP has few codes, and puts the
-// rest into a text.
-func tell(err error) error {
+// rest into a text. When the server is gone, lost knows it from then on.
+func (r *Remote) tell(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, sftp.ErrSSHFxConnectionLost) || strings.HasPrefix(err.Error(), "failed to send packet") {
+		_ = r.stream.Close() // of a broken stream nothing more can come
+		<-r.ended
+		return r.lost()
+	}
+	return worded(err)
+}
+
+// worded puts an error into the server's words.
+func worded(err error) error {
 	var status *sftp.StatusError
 	if !errors.As(err, &status) {
 		return err
@@ -261,15 +274,15 @@ type remoteFile struct {
 
 func (f *remoteFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.file.ReadAt(p, off)
-	return n, tell(err)
+	return n, f.server.tell(err)
 }
 
 func (f *remoteFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.file.WriteAt(p, off)
-	return n, tell(err)
+	return n, f.server.tell(err)
 }
 
-func (f *remoteFile) Close() error                 { return tell(f.file.Close()) }
+func (f *remoteFile) Close() error                 { return f.server.tell(f.file.Close()) }
 func (f *remoteFile) info() (info, error)          { return f.server.infoOf(f.file.Stat()) }
-func (f *remoteFile) truncate(size int64) error    { return tell(f.file.Truncate(size)) }
-func (f *remoteFile) chmod(mode fs.FileMode) error { return tell(f.file.Chmod(mode)) }
+func (f *remoteFile) truncate(size int64) error    { return f.server.tell(f.file.Truncate(size)) }
+func (f *remoteFile) chmod(mode fs.FileMode) error { return f.server.tell(f.file.Chmod(mode)) }

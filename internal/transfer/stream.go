@@ -50,7 +50,7 @@ func (e *entry) send(ctx context.Context, r io.Reader) (int64, error) {
 		return e.sendOver(ctx, r)
 	}
 	e.c.NoResume = true
-	p, err := e.openPart(ctx, nil)
+	p, err := e.openPart(nil)
 	if err != nil {
 		if e.old != nil && refused(err) {
 			if n, err := e.sendOver(ctx, r); err == nil || n > 0 {
