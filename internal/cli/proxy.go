@@ -33,7 +33,7 @@ key, before the SSH client can ask for it.
 
 Nobody has to type this: cloudssh config write makes ssh do it.`
 
-const proxyExample = `  ssh -o ProxyCommand='cloudssh proxy %n' hello`
+const proxyExample = `  ssh -o ProxyCommand='cloudssh proxy %h' hello`
 
 type proxyOptions struct {
 	connect  connectOptions
@@ -85,7 +85,7 @@ func (a *app) registerFolder(cmd *cobra.Command) {
 func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {
 	if term.IsTerminal(int(a.in.Fd())) {
 		return withHints(errors.New("this is for SSH clients: standard input is a terminal, and none of them"),
-			"cloudssh config write # then: ssh cloudssh-SERVICE", fmt.Sprintf("ssh -o ProxyCommand='cloudssh proxy %%n' %s", o.host))
+			"cloudssh config write # then: ssh cloudssh-SERVICE", fmt.Sprintf("ssh -o ProxyCommand='cloudssh proxy %%h' %s", o.host))
 	}
 	host, err := parseHost(o.host, o.prefix)
 	if err != nil {
@@ -107,10 +107,20 @@ func (a *app) runProxy(ctx context.Context, o *proxyOptions) error {
 	widen(a.out)
 	carried := newPipe(a.in, clientOutput{a.out}, greetingOf(a.version), func() { left(errClientLeft) })
 	err = a.proxyInto(ctx, o, carried)
-	if errors.Is(context.Cause(ctx), errClientLeft) {
-		err = withoutCancellation(err)
+	if hungUp(ctx) {
+		var signal *signalError
+		err = without(err, func(e error) bool { return errors.Is(e, context.Canceled) || errors.As(e, &signal) })
 	}
 	return err
+}
+
+// hungUp reports whether the SSH client's end is ours, which is nothing to talk
+// about: OpenSSH sends SIGHUP to its proxy when it ends, and a Ctrl-C that ended
+// it has reached us, too.
+func hungUp(ctx context.Context) bool {
+	var signal *signalError
+	cause := context.Cause(ctx)
+	return errors.Is(cause, errClientLeft) || errors.As(cause, &signal) && signal.signal != syscall.SIGTERM
 }
 
 // clientOutput is our standard output, where the SSH client reads.
@@ -176,34 +186,69 @@ func (p *proxy) run(ctx context.Context, twin *provision.Twin) (deleteTwin bool,
 	p.lease = newLease(*twin, p.options.ttl)
 	l, err := p.enter(ctx, twin)
 	if err != nil {
-		return !twin.Joined && !p.options.keep, err
+		return !twin.Joined, err
 	}
-	p.noteWire(l)
-	following, unfollow := context.WithCancel(ctx)
-	go l.outage.tell(following, p.ui)
-	stop := p.keepLease(ctx, func(ctx context.Context, until time.Time) error { return p.renewAtAgent(ctx, twin, until) })
-	err = p.pipe.carry(ctx, l.conn)
-	stop()
-	unfollow()
-	if p.pipe.unheard() && ctx.Err() == nil && p.closedToUs(ctx, twin) {
-		return false, fmt.Errorf("%w: it said nothing", provision.ErrTwinGone)
+	if err = p.introduce(ctx, l); err == nil {
+		err = p.carry(ctx, l, twin)
 	}
-	err = p.result(ctx, err)
-	if err != nil && ctx.Err() == nil {
+	if errors.Is(err, provision.ErrTwinGone) {
+		return false, err
+	}
+	switch {
+	case hungUp(ctx):
+		err = nil
+	case ctx.Err() != nil: // a signal, which is told at the end
+		err = ctx.Err()
+	case err != nil:
 		p.ui.Error(err) // before ssh says that the connection was closed
 		err = &toldError{err}
 	}
 	p.pipe.close()
-	if ctx.Err() == nil || err == nil { // else there is still something to say
+	if hungUp(ctx) || ctx.Err() == nil {
 		p.letGo()
 	}
-	switch {
-	case twin.Keep || p.options.keep:
-		p.noteKept(twin)
-	default:
-		deleteTwin = p.leaveTwin(ctx, l, twin)
+	return p.leaveTwin(ctx, l, twin), err
+}
+
+// enter connects to the agent.
+func (p *proxy) enter(ctx context.Context, twin *provision.Twin) (l *link, err error) {
+	update, done := p.ui.Progress("connecting to " + twin.Name)
+	defer func() { done(err) }()
+	if l, err = p.open(ctx, twin, update); err != nil {
+		return nil, err
 	}
-	return deleteTwin, err
+	p.guard.tell(guardMessage{Connection: l.conn.ID(), Instance: l.conn.Peer().Instance})
+	p.noteWire(l)
+	return l, nil
+}
+
+// introduce lets ssh know the agent's host key, before the agent says anything.
+func (p *proxy) introduce(ctx context.Context, l *link) error {
+	file, err := p.knownHostsPath()
+	if err == nil {
+		err = knowHost(ctx, file, p.alias, l.conn.Peer().HostKey)
+	}
+	if err != nil {
+		return errors.Join(err, l.conn.Abort())
+	}
+	return nil
+}
+
+// carry carries the client's bytes until there are no more. ErrTwinGone says
+// that the agent has taken none, and another twin may.
+func (p *proxy) carry(ctx context.Context, l *link, twin *provision.Twin) error {
+	following, unfollow := context.WithCancel(ctx)
+	defer unfollow()
+	go l.outage.tell(following, p.ui)
+	defer p.keepLease(ctx, func(ctx context.Context, until time.Time) error { return p.renewAtAgent(ctx, twin, until) })()
+	err := p.pipe.carry(ctx, l.conn)
+	if !p.pipe.unheard() || ctx.Err() != nil {
+		return err
+	}
+	if p.closedToUs(ctx, twin) {
+		return fmt.Errorf("%w: it said nothing", provision.ErrTwinGone)
+	}
+	return cmp.Or(err, fmt.Errorf("the agent in %s ended the connection without a word", twin.Name))
 }
 
 // letGo lets go of standard error, which ssh has shared with us: whoever waits
@@ -216,37 +261,4 @@ func (p *proxy) letGo() {
 	if err := toNowhere(p.err); err != nil {
 		p.log.Debug("letting go of standard error", "error", err)
 	}
-}
-
-// enter connects to the agent, and lets ssh know its host key.
-func (p *proxy) enter(ctx context.Context, twin *provision.Twin) (l *link, err error) {
-	update, done := p.ui.Progress("connecting to " + twin.Name)
-	defer func() { done(err) }()
-	l, err = p.open(ctx, twin, update)
-	if err != nil {
-		return nil, err
-	}
-	peer := l.conn.Peer()
-	p.guard.tell(guardMessage{Connection: l.conn.ID(), Instance: peer.Instance})
-	file, err := p.knownHostsPath()
-	if err == nil {
-		err = knowHost(ctx, file, p.alias, peer.HostKey)
-	}
-	if err != nil {
-		return nil, errors.Join(err, l.conn.Abort())
-	}
-	return l, nil
-}
-
-// result is what is worth telling of the end. ssh sends SIGHUP to its proxy
-// when it ends, and a Ctrl-C that ended ssh has reached us, too.
-func (p *proxy) result(ctx context.Context, err error) error {
-	var signal *signalError
-	switch {
-	case errors.As(context.Cause(ctx), &signal) && signal.signal != syscall.SIGTERM:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err() // the signal is told
-	}
-	return err
 }

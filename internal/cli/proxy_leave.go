@@ -39,6 +39,10 @@ func (p *proxy) renewAtAgent(ctx context.Context, twin *provision.Twin, until ti
 // leaveTwin reports whether we were the last in a twin. When nobody answers,
 // our guard goes on to ask: nobody waits for it.
 func (p *proxy) leaveTwin(ctx context.Context, l *link, twin *provision.Twin) bool {
+	if twin.Keep || p.options.keep {
+		p.noteKept(twin)
+		return false
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	client, err := p.control(ctx, twin)

@@ -82,12 +82,12 @@ func newPipe(in io.Reader, out io.WriteCloser, greeting string, left func()) *pi
 	return p
 }
 
-// unheard reports whether no agent has said anything yet, so that another may
-// be told all that the client has said.
+// unheard reports whether a client still waits for the first word of an agent,
+// so that another agent may be told all that the client has said.
 func (p *pipe) unheard() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.answered.Load() && !p.toldMuch
+	return !p.answered.Load() && !p.toldMuch && !p.eof
 }
 
 // close lets the client know that there is nothing more to read.
