@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 const (
@@ -26,8 +28,9 @@ const (
 	regressTimeout = 6 * time.Minute
 	// regressPlaces is how many run at a time.
 	regressPlaces = 6
-	// regressAll is the variable that makes the slow scripts run, too.
-	regressAll = "E2E_REGRESS"
+	// regressVariable is the variable that names the scripts to run, with spaces
+	// between them: "all" are the slow ones, too.
+	regressVariable = "E2E_REGRESS"
 )
 
 // TestRegress runs OpenSSH's own regression tests against a twin. In them sshd is
@@ -45,7 +48,7 @@ func TestRegress(t *testing.T) {
 	places, alone := make(chan bool, regressPlaces), make(chan bool, 1)
 	outcome := map[string]chan string{}
 	for _, s := range regressScripts() {
-		if s.not != "" || s.slow && os.Getenv(regressAll) == "" {
+		if !s.wanted(os.Getenv(regressVariable)) {
 			continue
 		}
 		said := make(chan string, 1)
@@ -106,15 +109,15 @@ func newRegress(t *testing.T) *regress {
 	t.Helper()
 	p := newPlatform(t)
 	r := &regress{
-		platform: p, scripts: filepath.Join(p.dir, "src"), shared: filepath.Join(p.dir, "obj"),
-		bin: filepath.Join(p.dir, "bin"), control: filepath.Join(p.dir, "ctl"),
+		platform: p, shared: filepath.Join(p.dir, "obj"), scripts: filepath.Join(p.dir, "obj", "src"),
+		bin: filepath.Join(p.dir, "obj", "bin"), control: filepath.Join(p.dir, "ctl"),
 	}
 	p.cloudssh(t, "config", "write").expect(t, 0)
 	r.listen(t)
 	r.hold(t)
+	r.share(t)
 	r.copyScripts(t)
 	r.writePrograms(t)
-	r.share(t)
 	return r
 }
 
@@ -123,7 +126,7 @@ func newRegress(t *testing.T) *regress {
 func (r *regress) hold(t *testing.T) {
 	t.Helper()
 	forward := "127.0.0.1:" + r.port + ":127.0.0.1:" + r.port
-	r.platform.run(t, "ssh", "-M", "-S", r.control, "-f", "-N", "-R", forward, "-o", "ExitOnForwardFailure=yes", tools).expect(t, 0)
+	r.run(t, "ssh", "-M", "-S", r.control, "-f", "-N", "-R", forward, "-o", "ExitOnForwardFailure=yes", tools).expect(t, 0)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
 		defer cancel()
@@ -177,10 +180,11 @@ func (r *regress) proxy(t *testing.T, conn *net.TCPConn) {
 // copyScripts copies the tests, and edits those that the table has edits for.
 func (r *regress) copyScripts(t *testing.T) {
 	t.Helper()
-	sh(t, `mkdir "$1" "$2" && cp -p "$0"/* "$1" 2>/dev/null || test -f "$1/test-exec.sh"`, regressDir, r.scripts, r.bin)
+	scripts := filepath.Join(r.inTwin, "src")
+	sh(t, `mkdir "$1" && cp -p "$0"/*.* "$1" && cp -p "$0/netcat" "$0/modpipe" "$0/mkdtemp" "$1"`, regressDir, scripts)
 	for _, s := range regressScripts() {
 		for _, edit := range s.edits {
-			file := filepath.Join(r.scripts, s.name+".sh")
+			file := filepath.Join(scripts, s.name+".sh")
 			before, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -196,7 +200,7 @@ func (r *regress) copyScripts(t *testing.T) {
 // share makes the folder of the tests' files in the twin, and finds it here.
 func (r *regress) share(t *testing.T) {
 	t.Helper()
-	r.platform.run(t, "ssh", "-S", r.control, tools, "mkdir -p "+r.shared).expect(t, 0)
+	r.run(t, "ssh", "-S", r.control, tools, "mkdir -p "+r.shared).expect(t, 0)
 	if err := os.Mkdir(r.shared, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -284,13 +288,13 @@ done
 exec ssh -o IdentityFile=@KEY@ "$@"
 `,
 	// With -i it serves standard input. As a daemon it has nothing to do: its
-	// port leads to the twin all the time.
+	// port leads to the twin all the time, also in the twin.
 	"sshd": `#!/bin/sh
 for a; do
 	case $a in
 	-i)
-		[ ! "$REGRESS_INSIDE" ] || exec "$OBJ/netcat" 127.0.0.1 "$TEST_SSH_PORT"
-		exec @CLOUDSSH@ proxy tools ;;
+		[ "$REGRESS_INSIDE" ] || [ ! -x "@CLOUDSSH@" ] || HOME=@HOME@ exec "@CLOUDSSH@" proxy tools
+		exec @SCRIPTS@/netcat 127.0.0.1 @PORT@ ;;
 	-t) exit 0 ;;
 	-T) exec /usr/sbin/sshd "$@" ;;
 	esac
@@ -317,7 +321,10 @@ exec plink -hostkey @FINGERPRINT@ "$@"
 
 func (r *regress) writePrograms(t *testing.T) {
 	t.Helper()
-	config := filepath.Join(r.home, ".config", "cloudssh")
+	config, bin := filepath.Join(r.home, ".config", "cloudssh"), filepath.Join(r.inTwin, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	known, err := os.ReadFile(filepath.Join(config, "known_hosts"))
 	if err != nil {
 		t.Fatal(err)
@@ -325,15 +332,18 @@ func (r *regress) writePrograms(t *testing.T) {
 	// The tests make keys of sshd's, unless they are there.
 	_, key, _ := strings.Cut(strings.TrimSpace(string(known)), " ")
 	for name, text := range map[string]string{hostKey: "not known here\n", hostKey + ".pub": key + "\n"} {
-		if err := os.WriteFile(filepath.Join(r.bin, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fingerprint := strings.Fields(r.platform.run(t, "ssh-keygen", "-l", "-f", filepath.Join(r.bin, hostKey+".pub")).expect(t, 0).stdout)[1]
-	replace := strings.NewReplacer("@CLOUDSSH@", r.program, "@CONTROL@", r.control, "@HOST@", tools,
-		"@KEY@", filepath.Join(config, "id_ed25519"), "@FINGERPRINT@", fingerprint)
+	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := strings.NewReplacer("@HOME@", env(r.env, "HOME"), "@PORT@", r.port, "@SCRIPTS@", r.scripts, "@CLOUDSSH@", r.program, "@CONTROL@", r.control, "@HOST@", tools,
+		"@KEY@", filepath.Join(config, "id_ed25519"), "@FINGERPRINT@", ssh.FingerprintSHA256(public))
 	for name, text := range regressPrograms {
-		if err := os.WriteFile(filepath.Join(r.bin, name), []byte(replace.Replace(text)), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(replace.Replace(text)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -342,13 +352,23 @@ func (r *regress) writePrograms(t *testing.T) {
 // hostKey is the type of the agent's key, and what the tests call the file of it.
 const hostKey = "ssh-ed25519"
 
+func (s regressScript) wanted(names string) bool {
+	switch names {
+	case "":
+		return s.not == "" && !s.slow
+	case "all":
+		return s.not == ""
+	}
+	return slices.Contains(strings.Fields(names), s.name)
+}
+
 // script runs one script. What it returns is what went wrong.
 func (r *regress) script(ctx context.Context, s regressScript) string {
 	obj := filepath.Join(r.shared, s.name)
 	// A mount namespace of its own, in which the folder is the twin's. It ends
 	// with the last process in it.
 	const enter = `mount --bind "$1" "$2" && mount --bind "$3" "$4" && mkdir "$5" && cd "$5" &&
-		cp -p "$6/netcat" "$6/modpipe" "$6/mkdtemp" "$8"/ssh-ed25519* . && exec sh "$6/test-exec.sh" "$5" "$6/$7.sh"`
+		cp -p "$6/netcat" "$6/modpipe" "$6/mkdtemp" "$8/ssh-ed25519" "$8/ssh-ed25519.pub" . && exec sh "$6/test-exec.sh" "$5" "$6/$7.sh"`
 	args := []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", enter, "sh",
 		r.inTwin, r.shared, r.home, env(r.env, "HOME"), obj, r.scripts, s.name, r.bin}
 	types, inside := hostKey, ""

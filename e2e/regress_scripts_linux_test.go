@@ -47,18 +47,20 @@ func regressScripts() []regressScript {
 		{name: "percent", slow: true},
 		{name: "proto-version"},
 		{name: "proto-mismatch", not: "tests the exit status of sshd"},
-		{name: "multiplex", slow: true, inside: true},
+		{name: "multiplex", slow: true, inside: true, edits: []string{`s/Invalid SSH identification string/SSH-2.0-/`}}, // sshd's answer to an empty line
 		// Algorithms: those that the agent has.
 		{name: "try-ciphers"},
 		{name: "kextype"},
-		{name: "rekey", slow: true},
+		{name: "rekey", slow: true, edits: []string{ // sshd's own limits
+			`/^for s in/{N;/server rekeylimit/s/^for s in [^;]*;/for s in ;/}`, `s/^for size in [^;]*;/for size in ;/`,
+		}},
 		{name: "integrity", slow: true},
 		{name: "keyscan"},
 		{name: "cipher-speed", slow: true},
 		// Forwarding.
 		{name: "forwarding", inside: true},
 		{name: "dynamic-forward", slow: true, inside: true},
-		{name: "forward-control", slow: true, inside: true},
+		{name: "forward-control", inside: true, edits: []string{`s/^[lr]perm_tests +[a-z].*//`}}, // AllowTcpForwarding
 		{name: "agent", slow: true},
 		// Files.
 		{name: "scp"},
