@@ -23,10 +23,15 @@ const appPortVariable = "CLOUDSSH_APP_PORT"
 // port if we had not, the user knows it by that port, and there is nothing of
 // ours behind it that one could want to reach from within.
 func (s *server) dial(ctx context.Context, to target) (net.Conn, error) {
-	if !s.isOwnPort(to) {
-		return to.dial(ctx)
+	if s.isOwnPort(to) {
+		return dialApp(ctx, to, "/proc")
 	}
-	ports := appPorts("/proc")
+	return to.dial(ctx)
+}
+
+// dialApp connects with the app instead of a target.
+func dialApp(ctx context.Context, to target, proc string) (net.Conn, error) {
+	ports := appPorts(proc)
 	if len(ports) == 0 {
 		return nil, errNoApp
 	}

@@ -3,13 +3,11 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -58,31 +56,34 @@ func TestOwnPortIsTheApps(t *testing.T) {
 			t.Errorf("%v: %v", to, got)
 		}
 	}
+}
+
+func TestDialApp(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer l.Close()
 	go func() {
-		defer l.Close()
 		if conn, err := l.Accept(); err == nil {
 			_, _ = io.WriteString(conn, "the app")
 			_ = conn.Close()
 		}
 	}()
-	app := exec.CommandContext(t.Context(), "cat")
-	app.Env = []string{fmt.Sprintf("%s=%d", appPortVariable, l.Addr().(*net.TCPAddr).Port)}
-	stdin, err := app.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	own := target{network: "tcp", host: "localhost", port: 7070}
-	if _, err := s.dial(context.Background(), own); !errors.Is(err, errNoApp) {
+	proc := t.TempDir()
+	if _, err := dialApp(t.Context(), own, proc); !errors.Is(err, errNoApp) {
 		t.Errorf("without an app: %v", err)
 	}
-	if err := app.Start(); err != nil {
-		t.Fatal(err)
+	for pid, port := range map[string]int{"7": 1, "8": l.Addr().(*net.TCPAddr).Port} { // one does not listen (yet)
+		if err := os.Mkdir(filepath.Join(proc, pid), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(proc, pid, "environ"), fmt.Appendf(nil, "%s=%d\x00", appPortVariable, port), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	conn, err := s.dial(t.Context(), own)
+	conn, err := dialApp(t.Context(), own, proc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +91,4 @@ func TestOwnPortIsTheApps(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	_ = conn.Close()
-	_ = stdin.Close()
-	_ = app.Wait()
 }
