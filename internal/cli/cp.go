@@ -314,9 +314,22 @@ func (j *copying) tellParts(r transfer.Report) {
 	switch dst := j.place(j.options.dst); {
 	case len(r.Parts) > 0:
 		j.ui.Notef("go on from there with: %s", j.options.again)
+		if j.options.dst.service == "" && !j.allKept() {
+			j.ui.Notef("(if a new twin has the same file, from the image or from a volume: this twin is deleted, which --keep prevents)")
+		}
 	case j.options.dst.service != "" && !j.kept[dst.FS]:
 		j.ui.Notef("nothing of an unfinished file is kept: the twin is deleted (--keep leaves it)")
 	}
+}
+
+// allKept reports whether all twins certainly stay.
+func (j *copying) allKept() bool {
+	for _, kept := range j.kept {
+		if !kept {
+			return false
+		}
+	}
+	return true
 }
 
 // jsonReport is the report of --format json.

@@ -49,7 +49,7 @@ func (w *world) copiesTrees(t *testing.T) {
 	if got, want := treeOf(t, filepath.Join(dir, "back")), treeOf(t, src); got != want {
 		t.Errorf("the tree came back as\n%s\nwant\n%s", got, want)
 	}
-	_ = os.Chmod(filepath.Join(dir, "back", "read-only"), 0o755) //nolint:gosec // so that it can be removed
+	_ = os.Chmod(filepath.Join(dir, "back", "read-only"), 0o755) // so that it can be removed
 	w.cloudssh(t, "cleanup", "--quiet").demand(t, 0)
 }
 

@@ -15,7 +15,7 @@ type location struct {
 }
 
 // serviceName is what Cloud Run takes for a service's name.
-var serviceName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`) //nolint:gochecknoglobals // a constant
+var serviceName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 
 // parseLocation reads SERVICE:PATH, or a path of this machine: one without a
 // colon, or with a slash before it, or, on Windows, with a drive's letter.

@@ -57,7 +57,13 @@ func (r *Remote) lost() error {
 	if r.why == nil || errors.Is(r.why, io.EOF) {
 		return &LostError{Name: r.name, Err: errors.New("the server has ended the session")}
 	}
-	return &LostError{Name: r.name, Err: r.why}
+	why := r.why
+	for inner := why; inner != nil && strings.HasPrefix(why.Error(), "error reading packet"); { // where in it is of no interest
+		if inner = errors.Unwrap(why); inner != nil {
+			why = inner
+		}
+	}
+	return &LostError{Name: r.name, Err: why}
 }
 
 // LostError says that a server is gone, and the rest of the copy with it.
@@ -199,7 +205,8 @@ func (r *Remote) mkdir(p string, perm fs.FileMode) (made, want fs.FileMode, err 
 	return made, want, nil
 }
 
-func (r *Remote) symlink(target, p string) error         { return r.tell(r.client.Symlink(target, p)) }
+func (r *Remote) symlink(target, p string) error { return r.tell(r.client.Symlink(target, p)) }
+
 func (r *Remote) remove(p string) error                  { return r.tell(plain(r.client.Remove(p))) }
 func (r *Remote) chmod(p string, mode fs.FileMode) error { return r.tell(r.client.Chmod(p, mode)) }
 
