@@ -99,11 +99,16 @@ func (p *platform) testAsyncssh(t *testing.T) {
 
 func (p *platform) runScript(t *testing.T, name string) {
 	t.Helper()
-	script, err := filepath.Abs(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.run(t, "/usr/bin/python3", "-W", "ignore", script, hello, appPort, p.folder(t)).expectOut(t, "ok\n")
+	p.run(t, "/usr/bin/python3", "-W", "ignore", p.testdata(t, name), hello, appPort, p.folder(t)).expectOut(t, "ok\n")
+}
+
+// testdata copies a file of testdata to where the user sees it: the checkout
+// may be below the folder that the user's home lies over.
+func (p *platform) testdata(t *testing.T, name string) string {
+	t.Helper()
+	file := filepath.Join(p.folder(t), name)
+	write(t, file, read(t, filepath.Join("testdata", name)))
+	return file
 }
 
 // testAnsible runs modules as Ansible does: sftp and ssh with a master that it
@@ -123,11 +128,7 @@ func (p *platform) testAnsible(t *testing.T) {
 		}, args...)...)
 	}
 	ansible("ansible", "all", "--one-line", "-m", "ping").expect(t, 0).expectSaid(t, tools+" | SUCCESS").expectSaid(t, `"ping": "pong"`)
-	playbook, err := filepath.Abs("testdata/playbook.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	write(t, filepath.Join(dir, "a file"), []byte("from Ansible\n"))
-	ansible("ansible-playbook", "-e", "dir="+dir, playbook).expect(t, 0).expectSaid(t, "failed=0").expectSaid(t, "ok=7")
+	ansible("ansible-playbook", "-e", "dir="+dir, p.testdata(t, "playbook.yml")).expect(t, 0).expectSaid(t, "failed=0").expectSaid(t, "ok=7")
 	p.run(t, "ssh", tools, "stat -c '%a %s' '/tmp/a file'").expectOut(t, "640 13\n")
 }

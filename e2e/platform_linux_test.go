@@ -20,7 +20,7 @@ import (
 )
 
 // workDir is where what is built once is kept. Its path is short, because Unix
-// sockets lie in it.
+// sockets lie in it, and not below the folder that the user's home lies over.
 var workDir string
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 func runTests(m *testing.M) (code int, err error) {
-	workDir, err = os.MkdirTemp("", "e2e-")
+	workDir, err = os.MkdirTemp("/tmp", "e2e-")
 	if err != nil {
 		return 1, err
 	}
