@@ -13,19 +13,39 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	pkgsftp "github.com/pkg/sftp"
 )
 
 // serverVariable makes the test binary an SFTP server on its standard streams,
 // in the directory it names: what `sftp -D` and `scp -D` start.
 const serverVariable = "TEST_SFTP_DIR"
 
+// libraryVariable makes the test binary the server of the library that is this
+// package's client in tests.
+const libraryVariable = "TEST_SFTP_LIBRARY"
+
+func serveWithLibrary(stream io.ReadWriteCloser) error {
+	s, err := pkgsftp.NewServer(stream)
+	if err != nil {
+		return err
+	}
+	return s.Serve()
+}
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(serverVariable); dir != "" {
 		stream := struct {
 			io.Reader
-			io.Writer
+			io.WriteCloser
 		}{os.Stdin, os.Stdout}
-		if err := Serve(stream, Options{Dir: dir}); err != nil {
+		var err error
+		if os.Getenv(libraryVariable) != "" {
+			err = serveWithLibrary(stream)
+		} else {
+			err = Serve(stream, Options{Dir: dir})
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1) //nolint:forbidigo // this is a main
 		}
