@@ -84,6 +84,9 @@ func newCpCmd(a *app) *cobra.Command {
 	f.BoolVarP(&o.preserve, "preserve", "p", false, "keep times and permissions")
 	f.BoolVar(&o.noResume, "no-resume", false, "begin anew, even if a part of an earlier copy is there")
 	o.connect.registerTwin(cmd)
+	if err := f.MarkHidden("min-instances"); err != nil {
+		panic(err) // a misspelt flag name above
+	}
 	f.Var(&o.connect.wire, "wire", "what to connect with")
 	complete(cmd, "wire", transport.WireAuto.String(), transport.WireWebSocket.String(), transport.WireHTTP.String())
 	return cmd
