@@ -41,6 +41,8 @@ func play(role string, args []string) error {
 		return serveLimits(ctx, c)
 	case "client":
 		return runClient(ctx, c)
+	case "forwards":
+		return runForwards(ctx, c)
 	case "raw":
 		return runRaw(ctx, c)
 	case "bridge":
