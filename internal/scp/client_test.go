@@ -82,7 +82,7 @@ func expect(t *testing.T, path string, want []byte) {
 
 func random(n int) []byte {
 	p := make([]byte, n)
-	rand.NewChaCha8([32]byte{1}).Read(p) //nolint:errcheck // never fails
+	rand.NewChaCha8([32]byte{1}).Read(p)
 	return p
 }
 
@@ -323,7 +323,7 @@ func TestFullFileSystem(t *testing.T) {
 		t.Fatalf("mounting: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		if err := exec.Command("umount", remote).Run(); err != nil { //nolint:noctx // the test's context is over
+		if err := exec.Command("umount", remote).Run(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -363,6 +363,7 @@ func TestSparse(t *testing.T) {
 func TestSparseSmall(t *testing.T) { testSparse(t, 20<<20) }
 
 func testSparse(t *testing.T, size int64) {
+	t.Helper()
 	local, remote := t.TempDir(), t.TempDir()
 	f, err := os.Create(local + "/sparse")
 	if err != nil {

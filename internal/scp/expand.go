@@ -149,8 +149,8 @@ func (p pattern) matches(dir string, paths []string, separator string) []string 
 		if err != nil {
 			continue
 		}
-		names, _ := f.Readdirnames(-1) //nolint:errcheck // see above
-		f.Close()                      //nolint:errcheck // it was read only
+		names, _ := f.Readdirnames(-1)
+		f.Close() //nolint:errcheck // it was read only
 		for _, name := range names {
 			if !p.match(name) {
 				continue

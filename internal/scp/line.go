@@ -95,5 +95,5 @@ func (r *record) parseEntry(text string) error {
 // number reads decimal digits, and nothing else.
 func number(text string) (int64, bool) {
 	n, err := strconv.ParseUint(text, 10, 64)
-	return int64(n), err == nil && n <= math.MaxInt64 //nolint:gosec // checked beside it
+	return int64(n), err == nil && n <= math.MaxInt64
 }

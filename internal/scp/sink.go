@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -39,27 +40,16 @@ func (l *link) receive(target string, outermost bool) error {
 	isDir := err == nil && info.IsDir()
 	var times record // of what comes next, if its kind is T
 	for {
-		if _, err := l.in.Peek(1); err != nil {
-			if outermost {
-				return nil // the client has sent all it had
+		r, err := l.record(outermost)
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
 			}
-			return errLost
-		}
-		text, err := readLine(l.in)
-		if err != nil {
-			return err
-		}
-		l.log("Sink: %s", text)
-		r, err := parseRecord(text)
-		if err != nil {
 			return err
 		}
 		name := target
 		if isDir {
-			name = target + "/" + r.name
-			if target == "/" {
-				name = "/" + r.name
-			}
+			name = strings.TrimSuffix(target, "/") + "/" + r.name
 		}
 		switch r.kind {
 		case 1: // could not be sent
@@ -68,13 +58,13 @@ func (l *link) receive(target string, outermost bool) error {
 		case 2:
 			return errLost
 		case 'E':
-			if err := l.answer(); err != nil {
-				return errLost
-			}
-			return nil
+			return l.answer()
 		case 'T':
 			times = r
-			err = l.answer()
+			if err := l.answer(); err != nil {
+				return err
+			}
+			continue
 		case 'D':
 			err = l.receiveDirectory(name, r, times)
 		case 'C':
@@ -83,10 +73,25 @@ func (l *link) receive(target string, outermost bool) error {
 		if err != nil {
 			return err
 		}
-		if r.kind != 'T' {
-			times = record{}
-		}
+		times = record{}
 	}
+}
+
+// record reads a control line; io.EOF is the client's end, which is one only
+// outside of all directories.
+func (l *link) record(outermost bool) (record, error) {
+	if _, err := l.in.Peek(1); err != nil {
+		if outermost {
+			return record{}, io.EOF
+		}
+		return record{}, errLost
+	}
+	text, err := readLine(l.in)
+	if err != nil {
+		return record{}, err
+	}
+	l.log("Sink: %s", text)
+	return parseRecord(text)
 }
 
 func (l *link) receiveDirectory(name string, r, times record) error {
