@@ -127,7 +127,9 @@ func runForwards(ctx context.Context, c config) error {
 		if err := steps[0](); err != nil {
 			return err
 		}
-		fmt.Println("done")
+		if _, err := io.WriteString(os.Stdout, "done\n"); err != nil {
+			return err
+		}
 	}
 	return nil
 }
