@@ -164,13 +164,14 @@ func (r *regress) listen(t *testing.T) {
 
 // proxy hands a connection to `cloudssh proxy`.
 func (r *regress) proxy(t *testing.T, conn *net.TCPConn) {
+	t.Helper()
 	file, err := conn.File()
 	_ = conn.Close()
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	defer file.Close() //nolint:errcheck // the proxy has it
+	defer file.Close()
 	// Not the test's context, which ends before what is behind the connections.
 	cmd := r.command(context.WithoutCancel(t.Context()), r.program, "proxy", "tools")
 	cmd.Stdin, cmd.Stdout = file, file
@@ -369,8 +370,10 @@ func (r *regress) script(ctx context.Context, s regressScript) string {
 	// with the last process in it.
 	const enter = `mount --bind "$1" "$2" && mount --bind "$3" "$4" && mkdir "$5" && cd "$5" &&
 		cp -p "$6/netcat" "$6/modpipe" "$6/mkdtemp" "$8/ssh-ed25519" "$8/ssh-ed25519.pub" . && exec sh "$6/test-exec.sh" "$5" "$6/$7.sh"`
-	args := []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", enter, "sh",
-		r.inTwin, r.shared, r.home, env(r.env, "HOME"), obj, r.scripts, s.name, r.bin}
+	args := []string{
+		"unshare", "--mount", "--propagation", "private", "sh", "-c", enter, "sh",
+		r.inTwin, r.shared, r.home, env(r.env, "HOME"), obj, r.scripts, s.name, r.bin,
+	}
 	types, inside := hostKey, ""
 	if strings.HasPrefix(s.name, "putty") {
 		types += " ssh-rsa" // the only one that they make PuTTY's form of
