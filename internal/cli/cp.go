@@ -26,12 +26,12 @@ Wildcards in PATH are the twin's: put them in quotes. A file here whose name has
 colon is ./NAME. With several sources, or a slash at its end, the destination is a
 directory. - is standard input, as the only source, or standard output.
 
-Directories are copied with -r, merging into what is there: links in them stay
-links, and devices, sockets and pipes are left out with a warning. A file appears
-under its name when it is whole; until then it is .NAME.cloudssh-part-... beside
-it. When a large copy was cut off, the same command goes on from there, if the
-source is the same and the part still exists: nothing is kept in a twin that was
-deleted.
+Directories are copied with -r, merging into what is there. Links in them stay
+links; devices, sockets, pipes, and the /proc and /sys of a copy of / are left out
+with a warning. A file appears under its name when it is whole; until then it is
+.NAME.cloudssh-part-... beside it. When a large copy was cut off, the same command
+goes on from there, if the source is the same and the part still exists: nothing
+is kept in a twin that was deleted.
 
 Exit codes: 0, 1 when something was not copied, 2 for wrong usage, 255 when the
 twin or the connection failed.`
@@ -268,6 +268,9 @@ func (j *copying) tell(ctx context.Context, r transfer.Report, took time.Duratio
 	for _, name := range r.Skipped {
 		j.ui.Warnf("%s: left out: neither a file nor a directory nor a link", name)
 	}
+	for _, name := range r.Virtual {
+		j.ui.Warnf("%s: left out: the kernel makes up what is in it; it is copied when it is named", name)
+	}
 	for _, name := range r.Changed {
 		j.ui.Warnf("%s: grew while it was copied: what it had at first was copied", name)
 	}
@@ -354,7 +357,7 @@ func (j *copying) printReport(r transfer.Report, failed *transfer.FailedError) e
 	if !j.json() || j.options.dst.std {
 		return nil
 	}
-	out := jsonReport{Files: r.Files, Directories: r.Dirs, Links: r.Links, Bytes: r.Bytes, Skipped: r.Skipped, Failed: []jsonFailure{}}
+	out := jsonReport{Files: r.Files, Directories: r.Dirs, Links: r.Links, Bytes: r.Bytes, Skipped: append(r.Virtual, r.Skipped...), Failed: []jsonFailure{}}
 	if out.Skipped == nil {
 		out.Skipped = []string{}
 	}

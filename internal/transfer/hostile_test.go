@@ -238,6 +238,28 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestAllThereIs: a copy of the root ends, without what the kernel makes up.
+func TestAllThereIs(t *testing.T) {
+	h := hostile{stat: isRoot, list: func(path string) []os.FileInfo {
+		if path == "/" || path == "/etc" {
+			return []os.FileInfo{
+				entry{name: "proc", mode: fs.ModeDir | 0o755}, entry{name: "sys", mode: fs.ModeDir | 0o755},
+				entry{name: "etc" + path[1:], mode: fs.ModeDir | 0o755}, entry{name: "file", mode: 0o644, size: 4},
+			}
+		}
+		return nil
+	}}
+	r, home := h.serve(t), t.TempDir()
+	report, err := transfer.Copy(t.Context(), []transfer.Place{r.at("/")}, local(home), transfer.Options{Recursive: true})
+	demand(t, report, err)
+	if got := strings.Join(names(t, home), " "); got != "etc file" || len(report.Virtual) != 2 {
+		t.Errorf("there are %q, report %+v", got, report)
+	}
+	if got := strings.Join(names(t, filepath.Join(home, "etc")), " "); got != "etcetc file proc sys" {
+		t.Errorf("below there are %q", got)
+	}
+}
+
 // TestGrowing: a file that is written to meanwhile is copied as it was.
 func TestGrowing(t *testing.T) {
 	r, home := serve(t, "r"), t.TempDir()

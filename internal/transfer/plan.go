@@ -176,7 +176,8 @@ func (p *planner) addTree(src, dst Place, from info) error {
 			return fmt.Errorf("%s is in it, or is itself: a directory cannot be copied into itself", dst)
 		}
 	}
-	p.addDir(&dir{c: p.copier, src: src, dst: dst, from: from})
+	real, err := src.FS.realPath(src.Path)
+	p.addDir(&dir{c: p.copier, src: src, dst: dst, from: from, all: err == nil && real == "/"})
 	return nil
 }
 

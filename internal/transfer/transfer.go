@@ -8,6 +8,7 @@ package transfer
 //     copied as links, as cp -r does: a tree with a loop or with a link out of
 //     itself ends, and comes back as it was. Inside a tree nothing is ever
 //     written through a link that is at the destination.
+//   - A copy of / is without /proc and /sys, which have no end.
 //   - Content is written to `.NAME.cloudssh-part-HASH` beside the target and
 //     renamed when it is whole. HASH stands for the source's size and time. Only
 //     where the directory refuses new files, or the target cannot be replaced
@@ -58,9 +59,10 @@ func (p Place) String() string { return p.FS.show(p.Path) }
 // Report is what came of a copy.
 type Report struct {
 	Files, Dirs, Links int64
-	Bytes              int64 // of files that are whole, at the destination
-	Moved              int64 // bytes that were moved for it
-	Skipped            []string
+	Bytes              int64    // of files that are whole, at the destination
+	Moved              int64    // bytes that were moved for it
+	Skipped            []string // what is no file, directory or link
+	Virtual            []string // /proc and /sys, left out of a copy of all there is
 	Changed            []string // files that grew while they were copied
 	Parts              []string // unfinished files that a second try goes on with
 }

@@ -20,6 +20,7 @@ type dir struct {
 	src, dst Place
 	from     info
 	depth    int
+	all      bool // it is the root of all
 
 	fresh  bool        // it was made by us, so it is empty
 	made   fs.FileMode // of a fresh one: what it has now
@@ -133,6 +134,8 @@ func (d *dir) entries(ctx context.Context, entries []info, there, parts map[stri
 		seen[i.name] = true
 		dst := Place{d.dst.FS, d.dst.FS.join(d.dst.Path, i.name)}
 		switch {
+		case d.all && i.mode.IsDir() && (i.name == "proc" || i.name == "sys"):
+			c.note(func(r *Report) { r.Virtual = append(r.Virtual, src.String()) })
 		case i.mode.IsDir():
 			c.addDir(&dir{c: c, parent: d, src: src, dst: dst, from: i, depth: d.depth + 1})
 		case i.mode.IsRegular(), i.mode&fs.ModeSymlink != 0:
