@@ -117,6 +117,9 @@ func (p *platform) testAliases(t *testing.T) {
 	for _, host := range []string{hello + ".us-central1", hello + ".us-central1.cloudssh-demo"} {
 		p.run(t, "ssh", host, "echo $K_SERVICE").expectOut(t, "hello-ssh\n")
 	}
+	p.cloudssh(t, "config", "write", "--service", "hello").expect(t, 0) // a host by name, for editors
+	p.run(t, "ssh", hello, "echo $K_SERVICE").expectOut(t, "hello-ssh\n")
+	p.cloudssh(t, "config", "write").expect(t, 0)
 	p.run(t, "ssh", hello+".europe-west1", "true").expect(t, 255).expectSaid(t, "europe-west1")
 }
 
