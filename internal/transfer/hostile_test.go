@@ -243,8 +243,10 @@ func TestAllThereIs(t *testing.T) {
 	h := hostile{stat: isRoot, list: func(path string) []os.FileInfo {
 		if path == "/" || path == "/etc" {
 			return []os.FileInfo{
-				entry{name: "proc", mode: fs.ModeDir | 0o755}, entry{name: "sys", mode: fs.ModeDir | 0o755},
-				entry{name: "etc" + path[1:], mode: fs.ModeDir | 0o755}, entry{name: "file", mode: 0o644, size: 4},
+				entry{name: "proc", mode: fs.ModeDir | 0o755},
+				entry{name: "sys", mode: fs.ModeDir | 0o755},
+				entry{name: "etc" + path[1:], mode: fs.ModeDir | 0o755},
+				entry{name: "file", mode: 0o644, size: 4},
 			}
 		}
 		return nil

@@ -176,8 +176,8 @@ func (p *planner) addTree(src, dst Place, from info) error {
 			return fmt.Errorf("%s is in it, or is itself: a directory cannot be copied into itself", dst)
 		}
 	}
-	real, err := src.FS.realPath(src.Path)
-	p.addDir(&dir{c: p.copier, src: src, dst: dst, from: from, all: err == nil && real == "/"})
+	path, err := src.FS.realPath(src.Path)
+	p.addDir(&dir{c: p.copier, src: src, dst: dst, from: from, all: err == nil && path == "/"})
 	return nil
 }
 
