@@ -44,15 +44,23 @@ func (o *output) failure() error {
 	return o.err
 }
 
-// flush sends what is queued unless somebody does.
-func (o *output) flush() {
+// How much flush sends.
+const (
+	someReplies = false
+	allReplies  = true
+)
+
+// flush sends what is queued, and then, if all is set, what has been queued
+// meanwhile, unless somebody else sends. It reports whether the caller must
+// flush again: then nobody does.
+func (o *output) flush(all bool) (more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.sending {
-		return
+		return false
 	}
 	o.sending = true
-	for len(o.queue) > 0 {
+	for first := true; len(o.queue) > 0 && (first || all); first = false {
 		batch, err := o.queue, o.err
 		o.queue = o.spare[:0]
 		o.mu.Unlock()
@@ -68,6 +76,7 @@ func (o *output) flush() {
 		o.spare, o.err = batch, err
 	}
 	o.sending = false
+	return len(o.queue) > 0
 }
 
 // send writes messages, neighbours in one piece as far as they are small.

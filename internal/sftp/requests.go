@@ -108,7 +108,7 @@ func (s *server) greet(p *parser) {
 		m.string(version)
 	}
 	s.out.add(m.finish(), func() {})
-	s.out.flush()
+	s.out.flush(allReplies)
 }
 
 // limits tells what limits@openssh.com asks for.

@@ -173,6 +173,7 @@ func (s *server) work(j *job) {
 	for j != nil {
 		m := &message{buf: s.buffers.get(smallBuffer)[:0]}
 		m.begin(fxpStatus, j.id)
+		begun := time.Now()
 		if err := j.run(m); err != nil {
 			m.begin(fxpStatus, j.id)
 			m.status(err)
@@ -181,23 +182,29 @@ func (s *server) work(j *job) {
 		}
 		s.buffers.put(j.body)
 		weight := j.weight
+		slow := time.Since(begun) > long
 		// In this order: replies about one file leave in the order of the
-		// requests, and the next request runs while this reply is sent.
+		// requests, and the next request need not wait for this reply.
 		busy := s.out.add(m.finish(), func() { s.schedule.sent(weight) })
 		next := s.schedule.done(j)
 		for len(next) > 1 {
 			go s.work(next[1])
 			next = append(next[:1], next[2:]...)
 		}
-		j = nil
-		switch {
-		case busy && len(next) > 0:
+		if j = nil; len(next) > 0 {
 			j = next[0]
-		case len(next) > 0:
-			go s.work(next[0])
-			s.out.flush()
-		default:
-			s.out.flush()
+		}
+		if busy && j != nil {
+			continue
+		}
+		// Reading on while this reply is sent pays for slow files only, and for
+		// replies of others that came in between.
+		if j != nil && (slow || s.out.flush(someReplies)) {
+			go s.work(j)
+			j = nil
+		}
+		if j == nil {
+			s.out.flush(allReplies)
 		}
 	}
 }

@@ -26,7 +26,7 @@ const serverVariable = "TEST_SFTP_DIR"
 const libraryVariable = "TEST_SFTP_LIBRARY"
 
 func serveWithLibrary(stream io.ReadWriteCloser) error {
-	s, err := pkgsftp.NewServer(stream)
+	s, err := pkgsftp.NewServer(stream, pkgsftp.WithMaxTxPacket(maxData))
 	if err != nil {
 		return err
 	}
