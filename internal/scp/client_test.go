@@ -51,7 +51,8 @@ func scp(t *testing.T, dir string, want int, args ...string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "scp", append([]string{"-O", "-S", self}, args...)...)
-	cmd.Env = append(os.Environ(), serverVariable+"="+dir)
+	// With the race detector a program sleeps for a second at its end, to report.
+	cmd.Env = append(os.Environ(), serverVariable+"="+dir, "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
