@@ -413,7 +413,10 @@ func TestBareImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.deploy(t, "hello-bare", img)
-	w.cloudssh(t, "hello-bare", "--exec", "ls").demand(t, 127, "shell", "cloudssh hello-bare -- /path/to/binary")
+	w.cloudssh(t, "hello-bare", "--exec", "ls").demand(t, 127, "ls: not found", "shell", "cloudssh hello-bare -- /path/to/binary")
+	w.cloudssh(t, "hello-bare", "--exec", "/.cloudssh/cloudssh-agent --version").demand(t, 0)
+	w.cloudssh(t, "hello-bare", "--exec", "rsync --server . /").demand(t, 127, "rsync: not found", "cloudssh cp")
+	w.cloudssh(t, "hello-bare", "--exec", "scp -t -d /none").demand(t, 1) // served, and told in its protocol
 	r := w.cloudssh(t, "hello-bare", "--", "/no/such/program")
 	r.demand(t, 127, "/no/such/program")
 	r = w.cloudssh(t, "hello-bare", "--", "/.cloudssh/cloudssh-agent", "--version")
