@@ -93,14 +93,15 @@ func (c *connection) survive() {
 
 // handshake takes a connection through key exchange and authentication.
 func (s *server) handshake(nc net.Conn) (*connection, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	if err := nc.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+	timed, err := greet(nc)
+	if err != nil {
 		return nil, nil, nil, fmt.Errorf("setting a deadline: %w", err)
 	}
 	config := *s.ssh
 	config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		return s.authorize(key, principal(nc))
 	}
-	conn, channels, requests, err := ssh.NewServerConn(nc, &config)
+	conn, channels, requests, err := ssh.NewServerConn(timed, &config)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("handshake: %w", err)
 	}

@@ -12,6 +12,9 @@ import (
 const (
 	// handshakeTimeout is sshd's LoginGraceTime: users type passphrases meanwhile.
 	handshakeTimeout = 2 * time.Minute
+	// greetingTimeout is how long a client may say nothing at all. Every client
+	// sends its version without waiting for anything (RFC 4253 §4.2).
+	greetingTimeout = 30 * time.Second
 	// maxOpening is how many connections may be in their handshake, apart from
 	// maxConnections that have logged in.
 	maxOpening     = 100
@@ -47,6 +50,28 @@ func (s *server) admit(nc net.Conn) bool {
 	owner := s.settings.Owner != "" && strings.EqualFold(principal(nc), s.settings.Owner)
 	s.opening = append(s.opening, &opening{nc, owner})
 	return true
+}
+
+// A greeted connection has greetingTimeout for its first byte, and from then on
+// handshakeTimeout.
+type greeted struct {
+	net.Conn
+	heard bool // used by Read alone, which SSH calls from one goroutine
+}
+
+func greet(nc net.Conn) (*greeted, error) {
+	return &greeted{Conn: nc}, nc.SetDeadline(time.Now().Add(greetingTimeout))
+}
+
+func (g *greeted) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if n > 0 && !g.heard {
+		g.heard = true
+		if failed := g.SetDeadline(time.Now().Add(handshakeTimeout)); failed != nil && err == nil {
+			err = failed
+		}
+	}
+	return n, err
 }
 
 // room says whether one more may stay that has logged in. The mutex is held.

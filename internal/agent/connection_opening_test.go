@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -53,29 +54,40 @@ func TestHalfOpenConnectionsGiveWay(t *testing.T) {
 }
 
 func TestHandshakeTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a := startKnown(t, Settings{})
-		client, server := net.Pipe()
-		if !a.admit(server) {
-			t.Fatal("not admitted")
-		}
-		begun := time.Now()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			a.handle(server)
-		}()
-		buf := make([]byte, 1<<10)
-		for { // reads all that the agent says, and says nothing
-			if _, err := client.Read(buf); err != nil {
-				break
-			}
-		}
-		<-done
-		if took := time.Since(begun); took != handshakeTimeout {
-			t.Errorf("it was dropped after %s", took)
-		}
-	})
+	for name, tt := range map[string]struct {
+		says  string
+		after time.Duration
+	}{
+		"says nothing":     {"", greetingTimeout},
+		"only its version": {"SSH-2.0-slow\r\n", handshakeTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := startKnown(t, Settings{})
+				client, server := net.Pipe()
+				if !a.admit(server) {
+					t.Fatal("not admitted")
+				}
+				begun := time.Now()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					a.handle(server)
+				}()
+				go io.WriteString(client, tt.says)
+				buf := make([]byte, 1<<10)
+				for { // reads all that the agent says
+					if _, err := client.Read(buf); err != nil {
+						break
+					}
+				}
+				<-done
+				if took := time.Since(begun); took != tt.after {
+					t.Errorf("it was dropped after %s, want %s", took, tt.after)
+				}
+			})
+		})
+	}
 }
 
 func TestLeaveWaitsForLogins(t *testing.T) {
