@@ -32,23 +32,7 @@ func keyAgent(t *testing.T) (socket, comment string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				keyring.ServeAgent(keys, conn)
-			}()
-		}
-	}()
+	l := listen(t, "unix", filepath.Join(dir, "s"), func(conn net.Conn) { keyring.ServeAgent(keys, conn) })
 	return l.Addr().String(), "the one key"
 }
 

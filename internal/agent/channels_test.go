@@ -230,31 +230,16 @@ func TestClientsThatDoNotRead(t *testing.T) {
 // floodServer answers a byte with more than any window takes.
 func floodServer(t *testing.T) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	return listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			return
+		}
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				if _, err := conn.Read(make([]byte, 1)); err != nil {
-					return
-				}
-				for {
-					if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
-						return
-					}
-				}
-			}()
 		}
-	}()
-	return l.Addr().String()
+	}).Addr().String()
 }
 
 // A mistake of ours in the service of one connection is its end, not everybody's.

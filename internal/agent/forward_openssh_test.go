@@ -178,27 +178,14 @@ func dialSOCKS(t *testing.T, port uint32, address string) net.Conn {
 	return conn
 }
 
-// A sink is a server that hashes what one connection sends, and says the sum.
+// A sink is a server that hashes what a connection sends, and says the sum.
 func startSink(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			sum := sha256.New()
-			io.Copy(sum, conn)
-			fmt.Fprintf(conn, "%x", sum.Sum(nil))
-			conn.Close()
-		}
-	}()
-	return l
+	return listen(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+		sum := sha256.New()
+		io.Copy(sum, conn)
+		fmt.Fprintf(conn, "%x", sum.Sum(nil))
+	})
 }
 
 // pour sends 10 MB, more than any window takes, and expects the sink to have the

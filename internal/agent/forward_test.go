@@ -19,8 +19,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// echoServer sends back what it gets, when it has all of it.
-func echoServer(t testing.TB, network, address string) net.Listener {
+// listen serves connections until the test ends, each in a goroutine of its own.
+func listen(t testing.TB, network, address string, serve func(net.Conn)) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {
@@ -35,12 +35,20 @@ func echoServer(t testing.TB, network, address string) net.Listener {
 			}
 			go func() {
 				defer conn.Close()
-				all, _ := io.ReadAll(conn)
-				conn.Write(all)
+				serve(conn)
 			}()
 		}
 	}()
 	return l
+}
+
+// echoServer sends back what it gets, when it has all of it.
+func echoServer(t testing.TB, network, address string) net.Listener {
+	t.Helper()
+	return listen(t, network, address, func(conn net.Conn) {
+		all, _ := io.ReadAll(conn)
+		conn.Write(all)
+	})
 }
 
 // expectEcho says something, ends its direction, and wants it back.
