@@ -99,9 +99,9 @@ func (w *world) copiesWithFailures(t *testing.T) {
 // is deleted keeps nothing.
 func (w *world) copyInterrupted(t *testing.T) {
 	dir := t.TempDir()
-	w.cloudssh(t, "hello", "--keep", "--exec", "dd if=/dev/zero bs=1M count=1 | tr '\\0' a > /tmp/m; for i in $(seq 120); do cat /tmp/m; done > /tmp/big").demand(t, 0)
+	w.cloudssh(t, "hello", "--keep", "--exec", "dd if=/dev/zero bs=1M count=1 | tr '\\0' a > /tmp/m; for i in $(seq 60); do cat /tmp/m; done > /tmp/big").demand(t, 0)
 	p := w.start(t, "cp", "hello:/tmp/big", dir, "--keep")
-	part := awaitPart(t, p, dir, 20<<20)
+	part := awaitPart(t, p, dir, 12<<20)
 	p.signal(syscall.SIGINT)
 	r := p.wait()
 	if r.code == 0 {
@@ -109,9 +109,9 @@ func (w *world) copyInterrupted(t *testing.T) {
 		return
 	}
 	r.demand(t, 130, part+" holds what was copied of it", "go on from there with: cloudssh cp --keep hello:/tmp/big "+dir, "interrupted")
-	w.cloudssh(t, "cp", "hello:/tmp/big", dir).demand(t, 0, "copied 1 file, 120.0 MiB", "were there already")
+	w.cloudssh(t, "cp", "hello:/tmp/big", dir).demand(t, 0, "copied 1 file, 60.0 MiB", "were there already")
 	b, err := os.ReadFile(filepath.Join(dir, "big"))
-	if err != nil || len(b) != 120<<20 || bytes.Count(b, []byte("a")) != len(b) {
+	if err != nil || len(b) != 60<<20 || bytes.Count(b, []byte("a")) != len(b) {
 		t.Errorf("the file differs: %d bytes, %v", len(b), err)
 	}
 	w.cloudssh(t, "cleanup", "--quiet").demand(t, 0)

@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 // unpacked once for all of them. What they leave in it is looked for.
 var sharedState string
 
+const noRaceSleep = "atexit_sleep_ms=0"
+
 // withState makes sharedState for the tests, not for the commands they run.
 type withState struct{ m *testing.M }
 
@@ -40,6 +42,11 @@ func (w withState) Run() int {
 		panic(err)
 	}
 	sharedState = dir
+	// A program with the race detector sleeps a second before it ends, and
+	// hundreds of them run here.
+	if err := os.Setenv("GORACE", noRaceSleep); err != nil {
+		panic(err)
+	}
 	code := w.m.Run()
 	if err := os.RemoveAll(dir); err != nil {
 		panic(err)
@@ -91,6 +98,7 @@ func setup(e *testscript.Env) error {
 		"GOMODCACHE=" + goEnv("GOMODCACHE"),
 		"GOCACHE=" + goEnv("GOCACHE"),
 		"NO_COLOR=1",
+		"GORACE=" + noRaceSleep,
 	} {
 		k, v, _ := strings.Cut(kv, "=")
 		e.Setenv(k, v)
@@ -158,7 +166,7 @@ func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 func environ(ts *testscript.TestScript) []string {
 	var env []string
 	for _, k := range []string{
-		"HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "CLOUDSDK_CONFIG", "GOMODCACHE", "GOCACHE", "NO_COLOR", "PATH", "TMPDIR", "WORK",
+		"HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "CLOUDSDK_CONFIG", "GOMODCACHE", "GOCACHE", "NO_COLOR", "PATH", "TMPDIR", "WORK", "GORACE",
 	} {
 		env = append(env, k+"="+ts.Getenv(k))
 	}
