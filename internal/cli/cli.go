@@ -90,7 +90,9 @@ func interrupted(ctx context.Context, err error) error {
 	if err == nil || !errors.As(context.Cause(ctx), &signal) || errors.As(err, &remote) || errors.As(err, &told) {
 		return err
 	}
-	return errors.Join(signal, withoutCancellation(err))
+	return errors.Join(signal, without(err, func(e error) bool {
+		return errors.Is(e, context.Canceled) || errors.Is(e, signal)
+	}))
 }
 
 // report prints err for the user and returns the exit code.

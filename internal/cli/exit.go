@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -133,12 +132,6 @@ func (o output) Write(p []byte) (int, error) {
 		err = fmt.Errorf("%w: %w", errOutput, err)
 	}
 	return n, err
-}
-
-// withoutCancellation drops the parts of an error that only say that the
-// context was cancelled.
-func withoutCancellation(err error) error {
-	return without(err, func(e error) bool { return errors.Is(e, context.Canceled) })
 }
 
 // without drops the parts of a joined error that match; nil when nothing

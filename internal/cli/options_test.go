@@ -86,15 +86,31 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestWithoutCancellation(t *testing.T) {
+// TestInterrupted: the signal is said once, and nothing that only follows from it.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	signal := &signalError{syscall.SIGINT}
+	cancel(signal)
 	left := errors.New("a twin is left")
-	err := errors.Join(fmt.Errorf("creating: %w", context.Canceled), left)
-	got := withoutCancellation(err)
-	if !errors.Is(got, left) || errors.Is(got, context.Canceled) {
-		t.Errorf("got %v", got)
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("waiting: %w", context.Canceled), "interrupted"},
+		{context.Cause(ctx), "interrupted"},
+		{errors.Join(fmt.Errorf("creating: %w", context.Canceled), left), "interrupted\na twin is left"},
+		{asConnection(errors.Join(context.Cause(ctx), left)), "interrupted\na twin is left"},
+	} {
+		got := interrupted(ctx, tt.err)
+		if got.Error() != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+		if code, _ := exitCode(got); code != exitSignal+int(syscall.SIGINT) {
+			t.Errorf("%v: exit code %d", tt.err, code)
+		}
 	}
-	if got := withoutCancellation(fmt.Errorf("waiting: %w", context.Canceled)); got != nil {
-		t.Errorf("got %v, want nothing", got)
+	if err := interrupted(ctx, nil); err != nil {
+		t.Errorf("got %v for what ended well", err)
 	}
 }
 
