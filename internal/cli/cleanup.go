@@ -97,13 +97,13 @@ func (a *app) confirmCleanup(ctx context.Context, c *cloud, o *cleanupOptions, t
 // inUse says, for each of our twins, what its agent says of the terminal
 // sessions in it. No answer is no reason not to ask the person.
 func (a *app) inUse(ctx context.Context, c *cloud, twins []provision.Twin) map[string]string {
-	key, err := a.key()
+	asking, err := a.newConnection(c, &connectOptions{})
 	if err != nil {
 		a.log.Info("asking the twins", "error", err)
 		return nil
 	}
 	own := slices.DeleteFunc(slices.Clone(twins), func(t provision.Twin) bool { return !t.Mine })
-	places, _ := a.sessionsIn(ctx, &connection{app: a, cloud: c, options: &connectOptions{}, key: key}, own)
+	places, _ := a.sessionsIn(ctx, asking, own)
 	use := map[string]string{}
 	for _, p := range places {
 		text := fmt.Sprintf("session %d, %s", p.info.ID, p.state(time.Now()))

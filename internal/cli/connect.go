@@ -96,7 +96,12 @@ func (o *connectOptions) registerTerminal(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.escape, "escape-char", "e", "~", "escape character of the terminal, or none")
 	f.BoolVar(&o.persist, "persist", false, "keep the terminal session for the idle timeout when this client dies; cloudssh attach comes back to it")
-	f.Var(&o.wire, "wire", "what to connect with")
+	o.registerWire(cmd)
+}
+
+// registerWire registers the flag of everything that connects to an agent.
+func (o *connectOptions) registerWire(cmd *cobra.Command) {
+	cmd.Flags().Var(&o.wire, "wire", "what to connect with")
 	complete(cmd, "wire", transport.WireAuto.String(), transport.WireWebSocket.String(), transport.WireHTTP.String())
 }
 
@@ -217,7 +222,7 @@ func (a *app) connect(ctx context.Context, o *connectOptions) error {
 	if yes {
 		return a.attach(ctx, c, &attachOptions{connect: *o}, found)
 	}
-	return s.inTwin(ctx)
+	return s.inTwin(ctx, s.run)
 }
 
 // newConnection is one that runs the session which o asks for. Who wants other
@@ -232,13 +237,14 @@ func (a *app) newConnection(c *cloud, o *connectOptions) (*connection, error) {
 	return s, nil
 }
 
-// inTwin makes or joins a twin, does the work in it and takes it down again.
-func (s *connection) inTwin(ctx context.Context) error {
+// inTwin makes or joins a twin, runs run in it as provision.With does, and takes
+// it down again.
+func (s *connection) inTwin(ctx context.Context, run func(context.Context, *provision.Twin) (bool, error)) error {
 	defer s.sweep(ctx, s.cloud)()
 	if !s.options.unguarded {
 		s.guard = s.startGuard(s.cloud, s.options.wire.Wire)
 	}
-	err := provision.With(ctx, s.cloud.backend, s.request(), provision.Options{Progress: s.ui.Progress, Abandon: s.abandon}, s.run)
+	err := provision.With(ctx, s.cloud.backend, s.request(), provision.Options{Progress: s.ui.Progress, Abandon: s.abandon}, run)
 	s.guard.finish(err)
 	s.noteCost(err)
 	return err

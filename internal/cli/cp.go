@@ -13,7 +13,6 @@ import (
 	"github.com/cloudssh/cloudssh/internal/provision"
 	"github.com/cloudssh/cloudssh/internal/session"
 	"github.com/cloudssh/cloudssh/internal/transfer"
-	"github.com/cloudssh/cloudssh/internal/transport"
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
 
@@ -87,8 +86,7 @@ func newCpCmd(a *app) *cobra.Command {
 	if err := f.MarkHidden("min-instances"); err != nil {
 		panic(err) // a misspelt flag name above
 	}
-	f.Var(&o.connect.wire, "wire", "what to connect with")
-	complete(cmd, "wire", transport.WireAuto.String(), transport.WireWebSocket.String(), transport.WireHTTP.String())
+	o.connect.registerWire(cmd)
 	return cmd
 }
 
@@ -185,7 +183,7 @@ func (j *copying) with(ctx context.Context, services []string) error {
 		defer s.watchCopy(ctx, l)()
 		return j.with(ctx, services[1:])
 	}
-	return s.inTwin(ctx)
+	return s.inTwin(ctx, s.run)
 }
 
 // watchCopy tells of outages, and sees to it that a copy that was interrupted

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
-	"github.com/cloudssh/cloudssh/internal/transport"
 	"github.com/cloudssh/cloudssh/internal/ui"
 )
 
@@ -68,8 +67,7 @@ func newProxyCmd(a *app) *cobra.Command {
 	f.StringVar(&o.prefix, "host-prefix", "", "what stands before the service in HOST")
 	f.StringVar(&o.alias, "host-key-alias", "", "name in known_hosts (default: HOST)")
 	f.BoolVar(&o.progress, "progress", false, "say on standard error what happens, and what the twin costs")
-	f.Var(&o.connect.wire, "wire", "what to connect with")
-	complete(cmd, "wire", transport.WireAuto.String(), transport.WireWebSocket.String(), transport.WireHTTP.String())
+	o.connect.registerWire(cmd)
 	a.registerFolder(cmd)
 	o.connect.escape = "none"
 	o.connect.registerTwin(cmd)
@@ -146,7 +144,7 @@ func (a *app) proxyInto(ctx context.Context, o *proxyOptions, carried *pipe) err
 		return err
 	}
 	p := &proxy{connection: s, alias: o.alias, aloud: o.progress || a.global.verbosity != "warning", pipe: carried}
-	return p.inTwin(ctx)
+	return p.inTwin(ctx, p.run)
 }
 
 // plainly makes the user interface one that shares its terminal with another
@@ -167,17 +165,6 @@ type proxy struct {
 	alias string // in known_hosts
 	aloud bool   // somebody is to see what happens
 	pipe  *pipe
-}
-
-// inTwin makes or joins a twin, carries the client's bytes and takes the twin
-// down again.
-func (p *proxy) inTwin(ctx context.Context) error {
-	defer p.sweep(ctx, p.cloud)()
-	p.guard = p.startGuard(p.cloud, p.options.wire.Wire)
-	err := provision.With(ctx, p.cloud.backend, p.request(), provision.Options{Progress: p.ui.Progress, Abandon: p.abandon}, p.run)
-	p.guard.finish(err)
-	p.noteCost(err)
-	return err
 }
 
 // run carries the client's bytes into a twin that is ready.

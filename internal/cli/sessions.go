@@ -48,7 +48,7 @@ func (a *app) runSessions(ctx context.Context, service string) error {
 		return err
 	}
 	defer a.sweep(ctx, c)()
-	key, err := a.key()
+	asking, err := a.newConnection(c, &connectOptions{})
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (a *app) runSessions(ctx context.Context, service string) error {
 		return !t.Mine || t.Expired(time.Now()) || (service != "" && t.Source != service)
 	})
 	a.noteStopped(service)
-	places := a.tell(a.sessionsIn(ctx, &connection{app: a, cloud: c, options: &connectOptions{}, key: key}, twins))
+	places := a.tell(a.sessionsIn(ctx, asking, twins))
 	if a.json() {
 		return ui.WriteJSON(output{a.out}, sessionReports(places))
 	}
