@@ -63,7 +63,7 @@ func TestEndurance(t *testing.T) {
 	running.Wait()
 	_ = holder.stdin.Close()
 	holder.wait().demand(t, 0)
-	t.Logf("%d cuts, %d connections for the sessions", e.cuts, e.line.count())
+	t.Logf("%d cuts, %d connections for the sessions; the holder said:\n%s", e.cuts, e.line.count(), holder.stderr.String())
 	e.world.demandOnly(t, "hello")
 }
 
