@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	run "cloud.google.com/go/run/apiv2"
 	"cloud.google.com/go/run/apiv2/runpb"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -98,14 +99,15 @@ func TestAgentDeletesItsTwin(t *testing.T) {
 	c := services(t, s)
 	const may, mayNot = "may@cloudssh-demo.iam.gserviceaccount.com", "may-not@cloudssh-demo.iam.gserviceaccount.com"
 	s.Grant(may, "roles/run.developer")
-	expires := time.Now().Add(8 * time.Second) // time enough to start two instances on a busy machine
 	twin := func(id, account string) *runpb.Service {
-		return create(t, c, id, &runpb.Service{Template: &runpb.RevisionTemplate{
-			ServiceAccount: account,
-			Containers: []*runpb.Container{{Image: ref, Env: []*runpb.EnvVar{
-				{Name: "CLOUDSSH_AGENT", Values: &runpb.EnvVar_Value{Value: agentSettings(t, id, expires)}},
-			}}},
-		}})
+		return createLeased(t, c, id, func(expires time.Time) *runpb.Service {
+			return &runpb.Service{Template: &runpb.RevisionTemplate{
+				ServiceAccount: account,
+				Containers: []*runpb.Container{{Image: ref, Env: []*runpb.EnvVar{
+					{Name: "CLOUDSSH_AGENT", Values: &runpb.EnvVar_Value{Value: agentSettings(t, id, expires)}},
+				}}},
+			}}
+		})
 	}
 	deleted, refused := twin("hello-ssh", may), twin("other-ssh", mayNot)
 
@@ -126,6 +128,35 @@ func TestAgentDeletesItsTwin(t *testing.T) {
 	}
 	if _, err := c.GetService(t.Context(), &runpb.GetServiceRequest{Name: refused.GetName()}); err != nil {
 		t.Errorf("the other twin: %v", err)
+	}
+}
+
+// createLeased creates a service whose agent has a lease that is as short as may be. One that ended before the agent had
+// begun, on a busy machine, is made longer.
+func createLeased(t *testing.T, c *run.ServicesClient, id string, spec func(expires time.Time) *runpb.Service) *runpb.Service {
+	t.Helper()
+	const longest = time.Minute
+	for lease := 6 * time.Second; ; lease *= 2 {
+		op, err := c.CreateService(t.Context(), &runpb.CreateServiceRequest{
+			Parent: parent, ServiceId: id, Service: spec(time.Now().Add(lease)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		svc, err := op.Wait(t.Context())
+		if err == nil {
+			return svc
+		}
+		if lease > longest {
+			t.Fatal(err)
+		}
+		gone, err := c.DeleteService(t.Context(), &runpb.DeleteServiceRequest{Name: parent + "/services/" + id})
+		if err == nil {
+			_, err = gone.Wait(t.Context())
+		}
+		if err != nil && status.Code(err) != codes.NotFound { // the agent may have been faster
+			t.Fatal(err)
+		}
 	}
 }
 
