@@ -305,7 +305,7 @@ func TestProxyKeeps(t *testing.T) {
 	ssh.run(t, nil, "hello", "true").demand(t, 0)
 	w.proxied(t, "hello", "hello-ssh")
 	before := w.knownHosts(t)
-	if r := ssh.run(t, nil, "hello", "kill -TERM 1; cat"); r.code != 255 || strings.Count(r.stderr, "error: ") > 1 {
+	if r := ssh.run(t, nil, "hello", "kill -TERM 1; sleep 1000"); r.code != 255 || strings.Count(r.stderr, "error: ") > 1 {
 		t.Errorf("%+v", r)
 	}
 	w.proxied(t, "hello", "hello-ssh")
