@@ -1,0 +1,6 @@
+package tool
+
+// All returns every tool, sorted by name.
+func All() []Tool {
+	return nil
+}
