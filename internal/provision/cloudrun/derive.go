@@ -42,6 +42,19 @@ type Spec struct {
 	// CPU, Memory and ServiceAccount replace the service's when not empty.
 	CPU, Memory, ServiceAccount string
 	SetEnv                      map[string]string
+	// Overrides replace what the target has; Command and Args of them are in App already.
+	Overrides provision.Overrides
+	// Inject is how the agent gets in, decided: InjectAuto and "" mean a layer. With InjectSidecar AgentImage is the image
+	// that holds the agent.
+	Inject     provision.InjectMethod
+	AgentImage string
+	// Container is the one that is entered; "" means the one that takes requests.
+	Container string
+	// NoSidecars leaves the other containers out, WritableVolumes keeps Cloud Storage and NFS volumes as writable as they
+	// are, GPU keeps the GPU.
+	NoSidecars, WritableVolumes, GPU bool
+	// ExtraEnv are variables that the platform sets in the target's kind and does not in a service: those of a job's task.
+	ExtraEnv map[string]string
 	// MinInstances is how many instances are kept when no request is open.
 	MinInstances int
 	Version      string
