@@ -50,21 +50,17 @@ func (s *connection) notify(text string) {
 func (s *connection) request() provision.Request {
 	o := s.options
 	return provision.Request{
-		Service:        o.service,
-		Revision:       o.revision,
-		Owner:          provision.Owner{Account: s.cloud.creds.Account, PublicKey: authorizedKey(s.key)},
-		Keep:           o.keep,
-		TTL:            o.ttl,
-		IdleTimeout:    o.idle,
-		Reason:         o.reason,
-		CPU:            o.cpu,
-		Memory:         o.memory,
-		ServiceAccount: o.serviceAccount,
-		SetEnv:         o.env,
-		MinInstances:   o.minInstances,
-		Version:        s.version,
-		Confirm:        s.confirmPrice,
-		Made:           func(t provision.Twin) { s.guard.tell(guardMessage{Twin: &t, Keep: o.keep || t.Keep}) },
+		Target:       provision.Target{Name: o.service, Revision: o.revision},
+		Overrides:    provision.Overrides{CPU: o.cpu, Memory: o.memory, ServiceAccount: o.serviceAccount, SetEnv: o.env},
+		Owner:        provision.Owner{Account: s.cloud.creds.Account, PublicKey: authorizedKey(s.key)},
+		Keep:         o.keep,
+		TTL:          o.ttl,
+		IdleTimeout:  o.idle,
+		Reason:       o.reason,
+		MinInstances: o.minInstances,
+		Version:      s.version,
+		Confirm:      s.confirmPrice,
+		Made:         func(t provision.Twin) { s.guard.tell(guardMessage{Twin: &t, Keep: o.keep || t.Keep}) },
 	}
 }
 

@@ -29,12 +29,23 @@ type Owner struct {
 	PublicKey string
 }
 
-// Request asks for a twin of a service.
+// Request asks for a twin.
 type Request struct {
-	// Service is the name of the service to copy; Revision, when not empty, the revision of it instead of the one
-	// that runs.
-	Service, Revision string
-	Owner             Owner
+	// Target is what to copy.
+	Target Target
+	// Overrides replace what the target has.
+	Overrides Overrides
+	// Inject is how the agent gets into the twin; "" means InjectAuto.
+	Inject InjectMethod
+	// AgentImage is the image that a sidecar copies the agent from; "" means the backend's own choice.
+	AgentImage string
+	// Container is the one that is entered; "" means the one that takes requests.
+	Container string
+	// NoSidecars leaves the other containers out. WritableVolumes keeps volumes of Cloud Storage and NFS, which hold the
+	// target's data, as writable as they are; a twin has them read-only otherwise. GPU keeps the GPU, which has its quota
+	// and its price.
+	NoSidecars, WritableVolumes, GPU bool
+	Owner                            Owner
 	// Keep leaves the twin in place after the session. Its lease still ends it.
 	Keep bool
 	// TTL is the lease, 0 meaning DefaultTTL; IdleTimeout is how long the twin lives without a session, 0 meaning
@@ -42,14 +53,10 @@ type Request struct {
 	TTL, IdleTimeout time.Duration
 	// Reason is shown to whoever finds the twin.
 	Reason string
-	// CPU ("2", "500m") and Memory ("1Gi") replace the service's limits; ServiceAccount its identity.
-	CPU, Memory, ServiceAccount string
 	// MinInstances is how many instances the platform keeps when no request is open: 0, or 1 so that a session without a
 	// connection outlives the 15 minutes after which Cloud Run may stop an idle instance. With 1 the twin costs its rate
 	// until it is deleted; see Rate.
 	MinInstances int
-	// SetEnv adds to and replaces the service's environment.
-	SetEnv map[string]string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Version is the version of this build, which is also its agent's.
@@ -75,8 +82,9 @@ type Service struct {
 	Ready             bool
 }
 
-// Twin is a temporary copy of a service.
+// Twin is a temporary copy of what is deployed, run as a service.
 type Twin struct {
+	// Source is what the twin was made of, as users type it: SERVICE, job:NAME or worker-pool:NAME.
 	Name, Source, Project, Region string
 	// URL is where the agent answers; URLs are all addresses the platform gave to the twin, each valid as the audience
 	// of an ID token.
@@ -101,7 +109,7 @@ func (t Twin) Commands() []string {
 	}
 }
 
-// Backend is a platform that can run a twin of one of its services.
+// Backend is a platform that can run a twin of what is deployed on it.
 type Backend interface {
 	// Services lists what a twin can be made of. An error does not end the list when it concerns a part of it, such as
 	// a region that does not answer.
@@ -109,6 +117,8 @@ type Backend interface {
 	// Create makes a twin, or joins the owner's own live one, and returns when it is ready. On failure, the end of ctx
 	// included, it deletes what it made before it returns.
 	Create(ctx context.Context, req Request, p Progress) (*Twin, error)
+	// Plan says what Create would make of the request, without making or changing anything.
+	Plan(ctx context.Context, req Request, p Progress) (*Plan, error)
 	// Delete removes a twin and returns when it is gone; one that is not there is no error. A later twin of the same
 	// name (another UID) and a service that is no twin stay.
 	Delete(ctx context.Context, t Twin) error

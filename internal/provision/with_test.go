@@ -27,6 +27,10 @@ type fake struct {
 func (b *fake) Services(context.Context) iter.Seq2[provision.Service, error] { return nil }
 func (b *fake) Twins(context.Context) iter.Seq2[provision.Twin, error]       { return nil }
 
+func (b *fake) Plan(context.Context, provision.Request, provision.Progress) (*provision.Plan, error) {
+	return nil, nil
+}
+
 func (b *fake) Renew(context.Context, provision.Twin, time.Time) error { return nil }
 
 func (b *fake) Create(ctx context.Context, req provision.Request, _ provision.Progress) (*provision.Twin, error) {

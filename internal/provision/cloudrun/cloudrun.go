@@ -44,6 +44,8 @@ type Options struct {
 	Remote []remote.Option
 	// Agent returns the agent for a processor architecture (GOARCH).
 	Agent func(ctx context.Context, arch string) (inject.Binary, error)
+	// AgentImage is the reference of the image that a sidecar copies the agent from, when a request names none.
+	AgentImage string
 	// Logs, when not nil, returns the last log lines behind a revision's log_uri, oldest first; none when it cannot read
 	// that kind of address.
 	Logs func(ctx context.Context, logURI string) ([]string, error)

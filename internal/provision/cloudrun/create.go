@@ -47,29 +47,59 @@ type making struct {
 // Create implements provision.Backend.
 func (b *Backend) Create(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Twin, error) {
 	m := &making{Backend: b, req: req, progress: p}
-	if req.MinInstances < 0 || req.MinInstances > 1 {
-		return nil, fmt.Errorf("a twin keeps 0 or 1 instances, not %d", req.MinInstances)
+	if err := m.prepare(ctx); err != nil {
+		return nil, err
 	}
-	key, err := fingerprint(req.Owner.PublicKey)
+	return m.place(ctx)
+}
+
+// Plan implements provision.Backend. The name is the first choice: whether it is free only Create sees.
+func (b *Backend) Plan(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Plan, error) {
+	m := &making{Backend: b, req: req, progress: p}
+	if err := m.prepare(ctx); err != nil {
+		return nil, err
+	}
+	name := provision.TwinName(m.target.name())
+	spec, _, err := m.spec(name, m.images.pinned[m.images.main])
 	if err != nil {
 		return nil, err
 	}
-	err = m.step("finding "+req.Service, func(func(string)) (err error) {
-		m.target, err = b.find(ctx, req)
+	return &provision.Plan{Twin: m.twin(name, spec), Inject: provision.InjectLayer}, nil
+}
+
+// prepare reads all that the twin is made of, and changes nothing.
+func (m *making) prepare(ctx context.Context) error {
+	if m.req.MinInstances < 0 || m.req.MinInstances > 1 {
+		return fmt.Errorf("a twin keeps 0 or 1 instances, not %d", m.req.MinInstances)
+	}
+	key, err := fingerprint(m.req.Owner.PublicKey)
+	if err != nil {
+		return err
+	}
+	err = m.step("finding "+m.req.Target.String(), func(func(string)) (err error) {
+		m.target, err = m.find(ctx, m.req)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = m.step("reading image", func(update func(string)) (err error) {
-		m.images, err = b.read(ctx, m.target, update)
+		m.images, err = m.read(ctx, m.target, update)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.lease = m.newLease(key)
-	return m.place(ctx)
+	return nil
+}
+
+// twin is what is known of a twin before it is made.
+func (m *making) twin(name string, spec *runpb.Service) provision.Twin {
+	return provision.Twin{
+		Name: name, Source: m.target.name(), Project: m.Project, Region: m.target.region, Shape: shapeOf(spec),
+		Lease: m.lease, Mine: true,
+	}
 }
 
 // step runs f as a step of the progress.
@@ -115,12 +145,13 @@ func (m *making) fingerprint(key string) string {
 		}
 	}
 	word(m.target.revision.GetName(), m.target.revision.GetUid(), key, m.req.Version)
-	word(m.req.CPU, m.req.Memory, m.req.ServiceAccount)
+	o := m.req.Overrides
+	word(o.CPU, o.Memory, o.ServiceAccount)
 	for _, n := range slices.Sorted(maps.Keys(m.images.pinned)) {
 		word(fmt.Sprint(n), m.images.pinned[n])
 	}
-	for _, k := range slices.Sorted(maps.Keys(m.req.SetEnv)) {
-		word(k, m.req.SetEnv[k])
+	for _, k := range slices.Sorted(maps.Keys(o.SetEnv)) {
+		word(k, o.SetEnv[k])
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
@@ -237,20 +268,24 @@ func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error
 			return nil, err
 		}
 	}
-	now := m.req.Clock() // the lease begins here: a slow push is not the twin's time
-	m.lease.Expires = m.expiry(now)
-	pinned := maps.Clone(m.images.pinned)
-	pinned[m.images.main] = m.image
-	main := m.target.revision.GetContainers()[m.images.main]
-	twin, changed, err := Derive(m.target.service, m.target.revision, Spec{
-		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: now, Images: pinned,
-		App: inject.AppOf(m.images.config, main.GetCommand(), main.GetArgs(), main.GetWorkingDir()),
-		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
-		CPU: m.req.CPU, Memory: m.req.Memory, ServiceAccount: m.req.ServiceAccount, SetEnv: m.req.SetEnv,
-		MinInstances: m.req.MinInstances,
-	})
+	m.lease.Expires = m.expiry(m.req.Clock()) // the lease begins here: a slow push is not the twin's time
+	twin, changed, err := m.spec(name, m.image)
 	for _, c := range changed {
 		m.Logger.DebugContext(ctx, "the twin differs", "field", c.Field, "decision", c.Decision, "reason", c.Reason)
 	}
 	return twin, err
+}
+
+// spec is the twin's of this name, with this image in the container that is entered.
+func (m *making) spec(name, image string) (*runpb.Service, []Change, error) {
+	pinned := maps.Clone(m.images.pinned)
+	pinned[m.images.main] = image
+	main := m.target.revision.GetContainers()[m.images.main]
+	return Derive(m.target.service, m.target.revision, Spec{
+		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: m.req.Clock(), Images: pinned,
+		App: inject.AppOf(m.images.config, main.GetCommand(), main.GetArgs(), main.GetWorkingDir()),
+		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
+		CPU: m.req.Overrides.CPU, Memory: m.req.Overrides.Memory, ServiceAccount: m.req.Overrides.ServiceAccount,
+		SetEnv: m.req.Overrides.SetEnv, MinInstances: m.req.MinInstances,
+	})
 }

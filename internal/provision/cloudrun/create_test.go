@@ -202,13 +202,15 @@ func TestCreateElsewhere(t *testing.T) {
 			r.Owner.PublicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl other"
 		},
 		"another version": func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.Version = "v9" },
-		"other limits":    func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.CPU = "4" },
-		"other variables": func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.SetEnv = map[string]string{"A": "b"} },
+		"other limits":    func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.Overrides.CPU = "4" },
+		"other variables": func(_ *runpb.Service, r *provision.Request, _ *cloud) {
+			r.Overrides.SetEnv = map[string]string{"A": "b"}
+		},
 		"another revision": func(_ *runpb.Service, r *provision.Request, c *cloud) {
 			c.revisions[parent+"app/revisions/app-00002"] = &runpb.Revision{
 				Name: parent + "app/revisions/app-00002", Containers: c.revisions[parent+"app/revisions/app-00001"].Containers,
 			}
-			r.Revision = "app-00002"
+			r.Target.Revision = "app-00002"
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -581,10 +583,10 @@ func TestRegistryHints(t *testing.T) {
 func TestCreateBadRequests(t *testing.T) {
 	_, b := start(t)
 	for text, change := range map[string]func(*provision.Request){
-		"has 50 characters":      func(r *provision.Request) { r.Service = strings.Repeat("a", 50) },
+		"has 50 characters":      func(r *provision.Request) { r.Target.Name = strings.Repeat("a", 50) },
 		"reading the public key": func(r *provision.Request) { r.Owner.PublicKey = "nonsense" },
-		"no revision app-00009":  func(r *provision.Request) { r.Revision = "app-00009" },
-		"no service ap in r":     func(r *provision.Request) { r.Service = "ap" },
+		"no revision app-00009":  func(r *provision.Request) { r.Target.Revision = "app-00009" },
+		"no service ap in r":     func(r *provision.Request) { r.Target.Name = "ap" },
 	} {
 		req := request()
 		change(&req)
@@ -600,7 +602,7 @@ func TestCreateOfTwin(t *testing.T) {
 	c, b := start(t)
 	create(t, c, b)
 	req := request()
-	req.Service = "app-ssh"
+	req.Target.Name = "app-ssh"
 	_, err := b.Create(t.Context(), req, nil)
 	wantText(t, err, "app-ssh is itself a twin, of app")
 	wantHint(t, err, "cloudssh app")

@@ -439,7 +439,7 @@ func (c *cloud) progress(step string) (func(string), func(error)) {
 
 func request() provision.Request {
 	return provision.Request{
-		Service: "app", Owner: provision.Owner{Account: "ann@example.com", PublicKey: testKey}, Version: "v1.2.3",
+		Target: provision.Target{Name: "app"}, Owner: provision.Owner{Account: "ann@example.com", PublicKey: testKey}, Version: "v1.2.3",
 		TTL: time.Hour, Now: func() time.Time { return time.Unix(1790000000, 0) },
 	}
 }

@@ -28,27 +28,27 @@ func (t target) name() string { return lastSegment(t.service.GetName()) }
 
 // find reads the service and the revision of it that runs, or the one asked for.
 func (b *Backend) find(ctx context.Context, req provision.Request) (target, error) {
-	if err := provision.CheckName(req.Service); err != nil {
+	if err := provision.CheckName(req.Target.Name); err != nil {
 		return target{}, err
 	}
 	region := b.Region
 	if region == "" {
 		var err error
-		if region, err = b.regionOf(ctx, req.Service); err != nil {
+		if region, err = b.regionOf(ctx, req.Target.Name); err != nil {
 			return target{}, err
 		}
 	}
-	svc, err := b.services.GetService(ctx, &runpb.GetServiceRequest{Name: b.resource(region, req.Service)})
+	svc, err := b.services.GetService(ctx, &runpb.GetServiceRequest{Name: b.resource(region, req.Target.Name)})
 	switch {
 	case status.Code(err) == codes.NotFound:
-		return target{}, b.unknown(ctx, req.Service, region)
+		return target{}, b.unknown(ctx, req.Target.Name, region)
 	case err != nil:
-		return target{}, b.explain(err, "reading service "+req.Service, "run.services.get")
+		return target{}, b.explain(err, "reading service "+req.Target.Name, "run.services.get")
 	}
 	if t, ok := b.twinOf(svc); ok {
 		return target{}, provision.Hint(fmt.Errorf("%s is itself a twin, of %s", t.Name, t.Source), "cloudssh "+t.Source)
 	}
-	rev, err := b.revision(ctx, svc, req.Revision)
+	rev, err := b.revision(ctx, svc, req.Target.Revision)
 	return target{service: svc, revision: rev, region: region}, err
 }
 

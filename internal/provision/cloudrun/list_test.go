@@ -133,12 +133,12 @@ func TestFindAcrossRegions(t *testing.T) {
 		t.Errorf("twin %+v", twin)
 	}
 	req := request()
-	req.Service = "twice"
+	req.Target.Name = "twice"
 	_, err := b.Create(t.Context(), req, nil)
 	wantText(t, err, "service twice is in several regions: q, r", "--region")
 	wantHint(t, err, "cloudssh twice --region q")
 
-	req.Service = "appl"
+	req.Target.Name = "appl"
 	_, err = b.Create(t.Context(), req, nil)
 	wantText(t, err, "no service appl in any region of project p (no answer from far); did you mean app or apple?")
 	wantHint(t, err, "cloudssh apple")
@@ -155,7 +155,7 @@ func TestUnknownService(t *testing.T) {
 		"away":        "no service away in r of project p",
 	} {
 		req := request()
-		req.Service = service
+		req.Target.Name = service
 		_, err := b.Create(t.Context(), req, nil)
 		wantText(t, err, want)
 		if service == "away" {
@@ -167,7 +167,7 @@ func TestUnknownService(t *testing.T) {
 	}
 	c.list = page(nil)
 	req := request()
-	req.Service = "any"
+	req.Target.Name = "any"
 	_, err := b.Create(t.Context(), req, nil)
 	wantText(t, err, "the project has no services")
 	wantHint(t, err, "cloudssh demo")

@@ -25,9 +25,7 @@ func (m *making) make(ctx context.Context, name string) (*provision.Twin, error)
 	if err != nil {
 		return nil, err
 	}
-	t := provision.Twin{
-		Name: name, Source: m.target.name(), Project: m.Project, Region: m.target.region, Shape: shapeOf(spec), Lease: m.lease, Mine: true,
-	}
+	t := m.twin(name, spec)
 	if m.req.Confirm != nil {
 		if err := m.req.Confirm(ctx, t); err != nil {
 			return nil, err
