@@ -1,6 +1,7 @@
 // Package images holds what cloudssh puts into containers: the programs it
-// carries for Linux (the agent and the sample web server) and the sample
-// service's image, put together without a Dockerfile or an engine.
+// carries for Linux (the agent, its shell and the sample web server), the image
+// of the agent for sidecars and those of the sample services, put together
+// without a Dockerfile or an engine.
 package images
 
 import (
@@ -24,12 +25,13 @@ var embedded embed.FS
 // Programs that Program knows.
 const (
 	Agent = "cloudssh-agent"
+	Shell = "cloudssh-shell"
 	hello = "hello"
 )
 
 // sources are the folders of the programs, from the module's root.
 func sources() map[string]string {
-	return map[string]string{Agent: "cmd/cloudssh-agent", hello: "images/hello"}
+	return map[string]string{Agent: "cmd/cloudssh-agent", Shell: "cmd/cloudssh-shell", hello: "images/hello"}
 }
 
 // Program returns the static binary of a program for linux/arch, stamped with

@@ -126,3 +126,35 @@ func TestUnpackOfAnUnknownProgram(t *testing.T) {
 		t.Error("no hint")
 	}
 }
+
+// What a sidecar needs: two programs that run by themselves, and the same bytes
+// every time, or nobody could check what was published.
+func TestAgentImage(t *testing.T) {
+	img, err := AgentImage(t.Context(), runtime.GOARCH, "v0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(throughRegistry(t, img)); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, img); !slices.Equal(got, []string{"cloudssh-agent", "cloudssh-shell"}) {
+		t.Errorf("files: %v", got)
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Config.Entrypoint, []string{"/cloudssh-agent"}) || c.Architecture != runtime.GOARCH || c.OS != "linux" {
+		t.Errorf("config: %+v", c)
+	}
+	first, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err = AgentImage(t.Context(), runtime.GOARCH, "v0"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := img.Digest(); err != nil || again != first {
+		t.Errorf("%s, then %s, %v", first, again, err)
+	}
+}

@@ -19,13 +19,18 @@ import (
 const (
 	// AgentPath is the agent's binary, mode 0755.
 	AgentPath = "/.cloudssh/cloudssh-agent"
-	// AppPath is a link to it; the agent started by that name runs the original application.
+	// ShellPath is the shell for images that have none, mode 0755.
+	ShellPath = "/.cloudssh/cloudssh-shell"
+	// AppPath is a link to the agent, which runs the original application when it is started by that name.
 	AppPath = "/.cloudssh/bin/cloudssh-app"
+	// EnvPath is another, which prints the application's environment.
+	EnvPath = "/.cloudssh/bin/cloudssh-env"
 )
 
-// Binary is a static agent.
+// Binary is a static agent with what it needs beside itself.
 type Binary struct {
 	Bytes   []byte
+	Shell   []byte // the shell for images that have none; empty: the layer holds none
 	Version string
 }
 
@@ -66,26 +71,26 @@ func layerTypeFor(base v1.Image) (types.MediaType, error) {
 	return types.DockerLayer, nil
 }
 
-// archive is the layer as a tar: names sorted, no times and no owners but root. Directories are open to all, since the
-// image's user need not be root.
+// archive is the layer as a tar: no times and no owners but root. Directories are open to all, since the image's user
+// need not be root.
 func archive(agent Binary) ([]byte, error) {
 	const dir, exe = 0o755, 0o755
-	entries := []tar.Header{
-		{Typeflag: tar.TypeDir, Name: ".cloudssh/", Mode: dir},
-		{Typeflag: tar.TypeDir, Name: ".cloudssh/bin/", Mode: dir},
-		{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(AppPath, "/"), Linkname: "../cloudssh-agent", Mode: 0o777},
-		{Typeflag: tar.TypeReg, Name: strings.TrimPrefix(AgentPath, "/"), Mode: exe, Size: int64(len(agent.Bytes))},
+	entries := []entry{
+		{kind: tar.TypeDir, name: "/.cloudssh/", mode: dir},
+		{kind: tar.TypeDir, name: "/.cloudssh/bin/", mode: dir},
+		{kind: tar.TypeSymlink, name: AppPath, link: "../cloudssh-agent", mode: 0o777},
+		{kind: tar.TypeSymlink, name: EnvPath, link: "../cloudssh-agent", mode: 0o777},
+		{kind: tar.TypeReg, name: AgentPath, mode: exe, body: agent.Bytes},
+	}
+	if len(agent.Shell) > 0 {
+		entries = append(entries, entry{kind: tar.TypeReg, name: ShellPath, mode: exe, body: agent.Shell})
 	}
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
-	for i := range entries {
-		entries[i].Format = tar.FormatUSTAR
-		if err := w.WriteHeader(&entries[i]); err != nil {
+	for _, e := range entries {
+		if err := e.write(w); err != nil {
 			return nil, err
 		}
-	}
-	if _, err := w.Write(agent.Bytes); err != nil {
-		return nil, err
 	}
 	if err := w.Close(); err != nil {
 		return nil, err
@@ -93,16 +98,38 @@ func archive(agent Binary) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// entry is one file of the layer.
+type entry struct {
+	kind       byte
+	name, link string
+	mode       int64
+	body       []byte
+}
+
+func (e entry) write(w *tar.Writer) error {
+	err := w.WriteHeader(&tar.Header{
+		Format: tar.FormatUSTAR, Typeflag: e.kind, Name: strings.TrimPrefix(e.name, "/"), Linkname: e.link,
+		Mode: e.mode, Size: int64(len(e.body)),
+	})
+	if err == nil {
+		_, err = w.Write(e.body)
+	}
+	return err
+}
+
 // Tag is the tag of Agent(base, agent), where base is the digest of the image for linux/amd64. It names what went in,
 // so that the same image is found again and its purpose is plain to whoever lists the repository.
 func Tag(agent Binary, base v1.Hash) string {
 	const maxVersion = 64 // a tag has 128 characters
-	sum := sha256.Sum256(agent.Bytes)
+	content := sha256.New()
+	content.Write(agent.Bytes)
+	content.Write(agent.Shell)
+	sum := content.Sum(nil)
 	version := strings.Map(tagRune, agent.Version)
 	if len(version) > maxVersion {
 		version = version[:maxVersion]
 	}
-	return fmt.Sprintf("cloudssh-%s-%s-%s", version, hex.EncodeToString(sum[:])[:8], short(base.Hex, 12))
+	return fmt.Sprintf("cloudssh-%s-%s-%s", version, hex.EncodeToString(sum)[:8], short(base.Hex, 12))
 }
 
 func tagRune(r rune) rune {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ import (
 
 // agent is a stand-in; nothing here runs it.
 func agent() inject.Binary {
-	return inject.Binary{Bytes: bytes.Repeat([]byte("agent\x00"), 5000), Version: "v1.2.3"}
+	return inject.Binary{Bytes: bytes.Repeat([]byte("agent\x00"), 5000), Shell: bytes.Repeat([]byte("shell\x00"), 1<<20), Version: "v1.2.3"}
 }
 
 // image is a random image with a config worth keeping.
@@ -144,8 +145,9 @@ func TestAgentLayer(t *testing.T) {
 		if h.Typeflag == tar.TypeReg {
 			content, err := io.ReadAll(tr)
 			must(t, err)
-			if !bytes.Equal(content, agent().Bytes) {
-				t.Error("the agent's bytes changed")
+			want := map[string][]byte{inject.AgentPath: agent().Bytes, inject.ShellPath: agent().Shell}["/"+h.Name]
+			if !bytes.Equal(content, want) {
+				t.Errorf("the bytes of %s changed", h.Name)
 			}
 		}
 	}
@@ -153,7 +155,9 @@ func TestAgentLayer(t *testing.T) {
 		"drwxr-xr-x .cloudssh/ ",
 		"drwxr-xr-x .cloudssh/bin/ ",
 		"Lrwxrwxrwx .cloudssh/bin/cloudssh-app ../cloudssh-agent",
+		"Lrwxrwxrwx .cloudssh/bin/cloudssh-env ../cloudssh-agent",
 		"-rwxr-xr-x .cloudssh/cloudssh-agent ",
+		"-rwxr-xr-x .cloudssh/cloudssh-shell ",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -177,6 +181,11 @@ func TestAgentIsReproducible(t *testing.T) {
 	other.Bytes = append(other.Bytes, 0)
 	if digest(base, other) == first {
 		t.Error("another agent gives the same image")
+	}
+	other = agent()
+	other.Shell = nil
+	if digest(base, other) == first {
+		t.Error("without the shell it is the same image")
 	}
 }
 
@@ -206,6 +215,11 @@ func TestTag(t *testing.T) {
 	a.Bytes = a.Bytes[1:]
 	if inject.Tag(a, base) == tag {
 		t.Error("two agents of one version have the same tag")
+	}
+	a = agent()
+	a.Shell = a.Shell[1:]
+	if inject.Tag(a, base) == tag {
+		t.Error("two shells of one version have the same tag")
 	}
 }
 
@@ -239,10 +253,16 @@ func BenchmarkAgent(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	big := inject.Binary{Bytes: make([]byte, 9<<20)}
-	for i := range big.Bytes {
-		big.Bytes[i] = byte(i * i >> 7)
+	exe, err := os.Executable() // as good a program as another
+	if err != nil {
+		b.Fatal(err)
 	}
+	text, err := os.ReadFile(exe)
+	if err != nil {
+		b.Fatal(err)
+	}
+	big := inject.Binary{Bytes: text, Shell: text}
+	b.SetBytes(2 * int64(len(text)))
 	for b.Loop() {
 		img, err := inject.Agent(base, big)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // layer is a small image layer in memory. The library's own layers from a tar put an empty map of annotations into the
@@ -25,19 +26,42 @@ func newLayer(agent Binary, mt types.MediaType) (*layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The digest is computed at every start, while the size matters once per image: speed goes first.
-	var packed bytes.Buffer
-	zw, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	packed, err := pack(files)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := zw.Write(files); err != nil {
+	return &layer{compressed: packed, uncompressed: files, mediaType: mt}, nil
+}
+
+// chunk is what is compressed at a time.
+const chunk = 4 << 20
+
+// pack compresses with gzip. The digest is computed at every start, while the size matters once per image: speed goes
+// first. So chunks are compressed side by side, each to a member of its own, one after the other as RFC 1952 §2.2 has
+// it; seekable image layers (eStargz) are made like that too.
+func pack(files []byte) ([]byte, error) {
+	var work errgroup.Group
+	members := make([]bytes.Buffer, (len(files)+chunk-1)/chunk)
+	for i := range members {
+		work.Go(func() error {
+			zw, err := gzip.NewWriterLevel(&members[i], gzip.BestSpeed)
+			if err != nil {
+				return err
+			}
+			if _, err := zw.Write(files[i*chunk : min(len(files), (i+1)*chunk)]); err != nil {
+				return err
+			}
+			return zw.Close()
+		})
+	}
+	if err := work.Wait(); err != nil {
 		return nil, err
 	}
-	if err := zw.Close(); err != nil {
-		return nil, err
+	var out bytes.Buffer
+	for i := range members {
+		out.Write(members[i].Bytes())
 	}
-	return &layer{compressed: packed.Bytes(), uncompressed: files, mediaType: mt}, nil
+	return out.Bytes(), nil
 }
 
 func (l *layer) Digest() (v1.Hash, error)            { return hash(l.compressed), nil }

@@ -1,0 +1,55 @@
+package images
+
+import (
+	"context"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"golang.org/x/sync/errgroup"
+)
+
+// AgentRepository is where releases are published: the sidecar's image is
+// AgentRepository:VERSION unless the user names another.
+const AgentRepository = "docker.io/cloudssh/cloudssh-agent"
+
+// Carried returns both programs that a twin gets, as Program does.
+func Carried(ctx context.Context, arch, version string) (agent, shell []byte, err error) {
+	work, ctx := errgroup.WithContext(ctx) // a build from a checkout takes its time over each
+	work.Go(func() (err error) {
+		agent, err = Program(ctx, Agent, arch, version)
+		return err
+	})
+	work.Go(func() (err error) {
+		shell, err = Program(ctx, Shell, arch, version)
+		return err
+	})
+	return agent, shell, work.Wait()
+}
+
+// AgentImage returns the image of the sidecar that brings the agent into a
+// service whose image cannot be changed: agent and shell, and no more. The same
+// sources give the same bytes.
+//
+// It runs as root: the volume that it fills belongs to whoever the platform
+// lets it, and Cloud Run documents neither owner nor mode. What it writes can be
+// read by every user.
+func AgentImage(ctx context.Context, arch, version string) (v1.Image, error) {
+	agent, shell, err := Carried(ctx, arch, version)
+	if err != nil {
+		return nil, err
+	}
+	img, err := addFiles(empty.Image, []file{{name: Agent, mode: 0o755, body: agent}, {name: Shell, mode: 0o755, body: shell}})
+	if err != nil {
+		return nil, err
+	}
+	return configure(img, arch, v1.Config{
+		Entrypoint: []string{"/" + Agent},
+		User:       "0:0",
+		Labels: map[string]string{
+			"org.opencontainers.image.title":       "cloudssh-agent",
+			"org.opencontainers.image.description": fmt.Sprintf("brings the agent of cloudssh %s into twins", version),
+			"org.opencontainers.image.version":     version,
+		},
+	})
+}
