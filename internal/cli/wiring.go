@@ -78,8 +78,8 @@ func (c *cloud) open(ctx context.Context, a *app) error {
 		Region:  c.config.Region,
 		Account: c.creds.Account,
 		Agent: func(ctx context.Context, arch string) (inject.Binary, error) {
-			b, err := images.Program(ctx, images.Agent, arch, a.version)
-			return inject.Binary{Bytes: b, Version: a.version}, err
+			agent, shell, err := images.Carried(ctx, arch, a.version)
+			return inject.Binary{Bytes: agent, Shell: shell, Version: a.version}, err
 		},
 		Remote: []remote.Option{remote.WithAuthFromKeychain(c.keychain())},
 		Logger: a.log,
