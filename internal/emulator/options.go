@@ -45,8 +45,22 @@ type Options struct {
 
 	// Secret reads a version ("latest", "3") of a secret, named as in the service: a short name or projects/P/secrets/S.
 	// Nil means that there are no secrets. An error that is fs.ErrNotExist is a missing secret, any other a denied one.
+	// It is asked only when the service account of the revision has secretmanager.versions.access in the secret's
+	// project: Server.Grant(account, "roles/secretmanager.secretAccessor").
 	Secret func(ctx context.Context, name, version string) ([]byte, error)
+	// Policies are the list policies of the organisation, in effect in every project: the values that a constraint
+	// allows, by its name without "constraints/" ("run.allowedIngress": "internal"). What is not there allows all.
+	Policies map[string][]string
+	// DisabledAPIs are the APIs, such as "secretmanager.googleapis.com", that no project has enabled.
+	DisabledAPIs []string
+	// Missing are resources that services may name and that are gone, or that Cloud Run may not use: the full names
+	// of VPC connectors (projects/P/locations/R/connectors/C), the names of networks and subnetworks as a service
+	// names them, and the full names of encryption keys. All others exist.
+	Missing []string
 
+	// ReadOnlyRoot mounts the root file system of every container read-only, so that tests see what fails then. The
+	// platform has no such setting: there the root is always writable. Volumes stay as they are.
+	ReadOnlyRoot bool
 	// IdleTimeout is how long an instance without requests is kept; 0 means the platform's 15 minutes.
 	IdleTimeout time.Duration
 	// RequestTimeoutCap shortens every request timeout to at most this, so that a test need not wait an hour to see
@@ -77,6 +91,9 @@ type Faults struct {
 	// DenyIAM takes a permission ("run.services.create") away from a principal, the unauthenticated owner ("")
 	// included.
 	DenyIAM func(principal, permission, resource string) bool
+	// Unattested tells which images, by their reference in the service, Binary Authorization does not let run. It is
+	// asked only about services with a binary_authorization.
+	Unattested func(image string) bool
 	// DenyPush and DenyPull refuse uploads to and downloads from a repository of the registry ("demo/hello") with
 	// 403 DENIED, as Artifact Registry does. The emulator's own pulls for a new revision count as downloads.
 	DenyPush, DenyPull func(repo string) bool
