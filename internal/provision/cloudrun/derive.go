@@ -28,10 +28,11 @@ const (
 // Spec is what a twin's spec comes from besides its service and revision.
 type Spec struct {
 	Project, Region string
-	// Name is the twin's, Lease what it says about itself, Made when it was made.
-	Name  string
-	Lease provision.Lease
-	Made  time.Time
+	// Name is the twin's, Source what it is made of as users type it ("" means the service's name), Lease what it says
+	// about itself, Made when it was made.
+	Name, Source string
+	Lease        provision.Lease
+	Made         time.Time
 	// Images are the images by the containers' index in the revision; a container without one keeps what it has.
 	Images map[int]string
 	// App is how the program of the container that takes requests starts.
@@ -54,7 +55,8 @@ type Spec struct {
 	// are, GPU keeps the GPU.
 	NoSidecars, WritableVolumes, GPU bool
 	// ExtraEnv are variables that the platform sets in the target's kind and does not in a service: those of a job's task.
-	ExtraEnv map[string]string
+	// The target's own of the same names stand.
+	ExtraEnv []*runpb.EnvVar
 	// MinInstances is how many instances are kept when no request is open.
 	MinInstances int
 	Version      string
