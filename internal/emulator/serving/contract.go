@@ -97,7 +97,7 @@ func (p *plan) add(n int, spec *runpb.Container) error {
 		spec: spec,
 		// The platform numbers what has no name.
 		name:    cmp.Or(spec.GetName(), fmt.Sprintf("%s-%d", p.rev.Service, n+1)),
-		ingress: len(spec.GetPorts()) > 0 || len(p.rev.Template.GetContainers()) == 1,
+		ingress: p.rev.Kind == Service && (len(spec.GetPorts()) > 0 || len(p.rev.Template.GetContainers()) == 1),
 	}
 	limits := spec.GetResources().GetLimits()
 	var err error
@@ -206,6 +206,12 @@ func (c *container) environ(p *plan, secret func(name, version string) (string, 
 			}
 		}
 		env = setEnv(env, e.GetName()+"="+value)
+	}
+	if p.rev.Kind != Service {
+		for _, e := range p.rev.Env {
+			env = setEnv(env, e)
+		}
+		return env, nil
 	}
 	if c.ingress {
 		env = setEnv(env, fmt.Sprintf("PORT=%d", p.port))

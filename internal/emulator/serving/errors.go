@@ -87,13 +87,13 @@ func (e *secretVersionError) Error() string {
 }
 func (e *secretVersionError) Unwrap() error { return e.err }
 
-// An exitError is a container that ended by itself.
-type exitError struct {
-	container string
-	exit      runtime.Exit
+// An ExitError is a container that ended by itself.
+type ExitError struct {
+	Container string
+	Exit      runtime.Exit
 }
 
-func (e *exitError) Error() string { return fmt.Sprintf("container %s ended: %v", e.container, e.exit) }
+func (e *ExitError) Error() string { return fmt.Sprintf("container %s ended: %v", e.Container, e.Exit) }
 
 // A probeError is a container that failed its probe as often as it may.
 type probeError struct {
@@ -133,7 +133,7 @@ func (r *revision) deployError(err error) *DeployError {
 // isContainerFault tells the user's container from the emulator.
 func isContainerFault(err error) bool {
 	var start *runtime.StartError
-	var exit *exitError
+	var exit *ExitError
 	var probe *probeError
 	return errors.As(err, &start) || errors.As(err, &exit) || errors.As(err, &probe)
 }
@@ -184,6 +184,9 @@ func (r *revision) secretMessage(e *secretError) string {
 }
 
 func (r *revision) healthMessage(err error) string {
+	if r.rev.Kind != Service {
+		return "The container could not be started: " + err.Error() + "."
+	}
 	var p *probeError
 	text := fmt.Sprintf("The user-provided container failed to start and listen on the port defined provided by the PORT=%d "+
 		"environment variable within the allocated timeout. This can happen when the container port is misconfigured or if the "+

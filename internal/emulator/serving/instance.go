@@ -23,7 +23,7 @@ const (
 	cleanTimeout = 30 * time.Second
 )
 
-// Why an instance ends, beside an exitError and a livenessError.
+// Why an instance ends, beside an ExitError and a livenessError.
 var (
 	errStop = errors.New("the instance is shut down") // with grace
 	errKill = errors.New("the instance is killed")
@@ -57,8 +57,9 @@ type instance struct {
 	sandbox runtime.Sandbox
 	closers []func() error // what the instance holds beside the sandbox
 
-	procsMu sync.Mutex
-	procs   []runtime.Process
+	procsMu  sync.Mutex
+	procs    []runtime.Process
+	finished int // of a task's main containers
 
 	// Guarded by revision.mu.
 	ready    bool

@@ -45,15 +45,37 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// A Key names a revision: projects/Project/locations/Region/services/Service/revisions/Name.
-type Key struct{ Project, Region, Service, Name string }
+// A Kind is what a revision belongs to.
+type Kind string
 
-func (k Key) String() string {
-	return "projects/" + k.Project + "/locations/" + k.Region + "/services/" + k.Service + "/revisions/" + k.Name
+// The kinds. Only a service has an ingress container.
+const (
+	Service    Kind = ""
+	WorkerPool Kind = "workerPools" // its instances run without requests
+	Job        Kind = "jobs"        // one instance runs to completion, by Run; Service is the job and Name the attempt
+)
+
+// A Key names a revision: projects/Project/locations/Region/services/Service/revisions/Name.
+type Key struct {
+	Project, Region, Service, Name string
+	Kind                           Kind
 }
 
-// A Revision is what Deploy deploys.
+func (k Key) String() string {
+	parent := "projects/" + k.Project + "/locations/" + k.Region
+	switch k.Kind {
+	case Job:
+		return parent + "/jobs/" + k.Service + "/executions/" + k.Name
+	case WorkerPool:
+		return parent + "/workerPools/" + k.Service + "/revisions/" + k.Name
+	}
+	return parent + "/services/" + k.Service + "/revisions/" + k.Name
+}
+
+// A Revision is what Deploy deploys, or Run runs.
 type Revision struct {
+	// Kind says what Service names.
+	Kind          Kind
 	Project       string // the project's id
 	ProjectNumber string
 	Region        string
@@ -66,7 +88,10 @@ type Revision struct {
 	MinInstances, MaxInstances int
 	// LogURI is the address under which Logs is served; it stands in messages.
 	LogURI string
+	// Env is what the platform sets in every container of a worker pool or job, "NAME=value" each. Containers of a service
+	// get PORT and the K_ variables instead.
+	Env []string
 }
 
 // Key is the name of the revision.
-func (r Revision) Key() Key { return Key{r.Project, r.Region, r.Service, r.Name} }
+func (r Revision) Key() Key { return Key{r.Project, r.Region, r.Service, r.Name, r.Kind} }

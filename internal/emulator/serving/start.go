@@ -175,12 +175,15 @@ func (i *instance) prepareContainer(ctx context.Context, c *container, volumes m
 	}, []*lineWriter{out, errs}}, nil
 }
 
-// exited ends the instance with its container, unless it was ending anyway.
+// exited ends the instance with its container, unless it was ending anyway, or it is a task that others still work on.
 func (i *instance) exited(c *container, exit runtime.Exit) {
 	if i.life.Err() == nil {
 		i.revision.logExit(c, exit)
 	}
-	i.end(&exitError{c.name, exit})
+	if i.revision.rev.Kind == Job && !i.completes(c, exit) {
+		return
+	}
+	i.end(&ExitError{c.name, exit})
 }
 
 func (r *revision) logExit(c *container, exit runtime.Exit) {
@@ -204,7 +207,7 @@ func (r *revision) logProbe(c *container, attempts int, err error) {
 	if p.implicit {
 		prefix = "Default STARTUP"
 	}
-	var exit *exitError
+	var exit *ExitError
 	switch {
 	case err == nil:
 		r.log.printf("%s %s probe succeeded after %d %s for container %q on %s.",

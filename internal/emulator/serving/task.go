@@ -1,0 +1,102 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
+)
+
+// Run runs one attempt of a job's task: its images are pulled, its containers started in their order, and it ends when
+// one of them exits with another status than 0, or its main containers, those that no other depends on, have all exited.
+// started is called when all containers have started.
+//
+// The error is an [*ExitError] for a container that failed, a [*DeployError] when the attempt could not be started,
+// ErrExists, ErrRemoved, or why ctx ended: then the containers got SIGTERM and 10 s. When Run returns nothing of the
+// attempt is left but its logs.
+func (f *Fleet) Run(ctx context.Context, rev Revision, started func()) error {
+	rev.MinInstances, rev.MaxInstances = 1, 1 // it is never idle
+	r, err := f.add(rev)
+	if err != nil {
+		return fmt.Errorf("running %s: %w", rev.Key(), err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(r.ctx, func() { cancel(ErrRemoved) })()
+
+	err = r.runTask(ctx, started)
+	removing, stop := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
+	defer stop()
+	if removal := f.Remove(removing, rev.Key()); err == nil && removal != nil {
+		return fmt.Errorf("removing %s: %w", rev.Key(), removal)
+	}
+	var exit *ExitError
+	switch {
+	case err == nil || errors.As(err, &exit):
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("running %s: %w", rev.Key(), context.Cause(ctx))
+	}
+	return r.taskError(err)
+}
+
+// runTask returns why the task's instance ended, nil for success.
+func (r *revision) runTask(ctx context.Context, started func()) error {
+	p, err := newPlan(r.rev, 0)
+	if err != nil {
+		return err
+	}
+	if err := r.fleet.pull(ctx, p); err != nil {
+		return err
+	}
+	i, err := r.launchFirst(p)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { i.end(errStop) })()
+	<-i.settled
+	if i.err == nil {
+		started()
+	}
+	<-i.over
+	err = context.Cause(i.life)
+	var exit *ExitError
+	if errors.As(err, &exit) && exit.Exit.Success() {
+		return nil
+	}
+	return err
+}
+
+// completes tells whether a container's exit ends its task: that of one that failed does, and that of the last main
+// container.
+func (i *instance) completes(c *container, exit runtime.Exit) bool {
+	if !exit.Success() {
+		return true
+	}
+	if !i.revision.plan.main(c) {
+		return false
+	}
+	i.procsMu.Lock()
+	defer i.procsMu.Unlock()
+	i.finished++
+	open := slices.DeleteFunc(slices.Clone(i.revision.plan.containers), func(c *container) bool { return !i.revision.plan.main(c) })
+	return i.finished == len(open)
+}
+
+// main tells whether no other container depends on c.
+func (p *plan) main(c *container) bool {
+	return !slices.ContainsFunc(p.containers, func(o *container) bool { return slices.Contains(o.spec.GetDependsOn(), c.name) })
+}
+
+// taskError is a deployError without what is said of services only.
+func (r *revision) taskError(err error) *DeployError {
+	e := r.deployError(err)
+	e.Message = strings.TrimPrefix(e.Message, r.notReady())
+	if isContainerFault(err) {
+		e.Message = "The container could not be started: " + err.Error() + "."
+	}
+	return e
+}
