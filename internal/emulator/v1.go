@@ -114,7 +114,7 @@ func v1Page[T any](r *http.Request, items []T, key func(T) string) ([]T, string,
 }
 
 func (a *admin) v1Service(r *http.Request, l location) (any, error) {
-	n := serviceName{l, r.PathValue("s")}
+	n := serviceName{location: l, service: r.PathValue("s")}
 	if err := a.authorize(r.Context(), "run.services.get", n.namespaced(), n); err != nil {
 		return nil, err
 	}
