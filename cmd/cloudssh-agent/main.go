@@ -5,6 +5,7 @@
 // environment variable CLOUDSSH_AGENT, and nowhere else.
 //
 // Under the name cloudssh-app it starts the app in the place of which it runs.
+// `cloudssh-agent copy` is what it does in a sidecar of its own.
 package main
 
 import (
@@ -38,10 +39,13 @@ var _ agent.Conn = (*transport.Conn)(nil) // or the agent would not know its cal
 var version string
 
 func main() {
-	if filepath.Base(os.Args[0]) == agent.AppCommand {
-		err := agent.RunApp(os.Args[1:], os.Environ(), os.Stderr)
-		fmt.Fprintf(os.Stderr, "%s: %v\n", agent.AppCommand, err)
-		os.Exit(agent.ExitStatus(err))
+	name := filepath.Base(os.Args[0])
+	if command, ok := commands()[name]; ok {
+		if err := command(os.Args[1:]); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			os.Exit(agent.ExitStatus(err))
+		}
+		return
 	}
 	if len(os.Args) == 2 && os.Args[1] == "--version" {
 		fmt.Println("cloudssh-agent", buildVersion())
@@ -50,6 +54,13 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "cloudssh-agent:", err)
 		os.Exit(1)
+	}
+}
+
+// commands are what the agent does under the names of its links.
+func commands() map[string]func(args []string) error {
+	return map[string]func(args []string) error{
+		agent.AppCommand: func(args []string) error { return agent.RunApp(args, os.Environ(), os.Stderr) },
 	}
 }
 
@@ -65,7 +76,12 @@ func buildVersion() string {
 }
 
 func run() error {
-	if len(os.Args) > 1 {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "copy":
+		return copyCommand(ctx, os.Args[2:])
+	case len(os.Args) > 1:
 		return fmt.Errorf("unexpected argument %q", os.Args[1])
 	}
 	settings, err := agent.ParseSettings(os.Getenv(agent.SettingsVariable))
@@ -78,9 +94,6 @@ func run() error {
 	}
 	debug.SetGCPercent(gcPercent)
 	limitMemory(0)
-
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	return serve(ctx, settings, port)
 }
 

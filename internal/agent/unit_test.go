@@ -220,3 +220,24 @@ func TestVersionToken(t *testing.T) {
 		}
 	}
 }
+
+func TestValidResource(t *testing.T) {
+	for name, want := range map[string]bool{
+		"projects/p/locations/europe-west1/services/hello-ssh":   true,
+		"projects/example.com:p/locations/l/services/S_1":        true,
+		"projects/p/locations/l/services/":                       false,
+		"projects//locations/l/services/s":                       false,
+		"projects/p/locations/l/services/s/revisions/r":          false,
+		"projects/p/locations/l/jobs/s":                          false,
+		"projects/../locations/l/services/s":                     false,
+		"projects/p/locations/l/services/s?x":                    false,
+		"projects/p/locations/l/services/s@evil.example":         false,
+		"projects/p/locations/l/services/ünicode":                false,
+		"https://evil.example/projects/p/locations/l/services/s": false,
+		"":                                                       false,
+	} {
+		if got := validResource(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
