@@ -234,7 +234,7 @@ func TestValidResource(t *testing.T) {
 		"projects/p/locations/l/services/s@evil.example":         false,
 		"projects/p/locations/l/services/ünicode":                false,
 		"https://evil.example/projects/p/locations/l/services/s": false,
-		"":                                                       false,
+		"": false,
 	} {
 		if got := validResource(name); got != want {
 			t.Errorf("%q: %v", name, got)
