@@ -12,7 +12,8 @@ import (
 const (
 	labelTwin    = "cloudssh"
 	twinValue    = "twin"
-	labelSource  = "cloudssh-source"
+	labelSource  = "cloudssh-source" // the name
+	labelKind    = "cloudssh-kind"   // absent: a service
 	labelOwner   = "cloudssh-owner"
 	labelExpires = "cloudssh-expires"
 
@@ -44,14 +45,19 @@ type Lease struct {
 // Expired reports whether the lease is over.
 func (l Lease) Expired(now time.Time) bool { return !now.Before(l.Expires) }
 
-// Labels returns the labels of a twin of source.
+// Labels returns the labels of a twin of source, which is a Target as users type it. A label cannot hold its colon, so
+// that the kind has a label of its own.
 func (l Lease) Labels(source string) map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		labelTwin:    twinValue,
 		labelSource:  source,
 		labelOwner:   l.OwnerHash,
 		labelExpires: strconv.FormatInt(l.Expires.Unix(), 10),
 	}
+	if kind, name, ok := strings.Cut(source, ":"); ok {
+		labels[labelKind], labels[labelSource] = kind, name
+	}
+	return labels
 }
 
 // Annotations returns the annotations of a twin; empty values are left out.
@@ -96,5 +102,5 @@ func ParseLease(labels, annotations map[string]string) (source string, l Lease, 
 	if sec, err := strconv.ParseInt(labels[labelExpires], 10, 64); err == nil {
 		l.Expires = time.Unix(sec, 0)
 	}
-	return labels[labelSource], l, true
+	return Target{Kind: Kind(labels[labelKind]), Name: labels[labelSource]}.String(), l, true
 }

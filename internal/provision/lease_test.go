@@ -22,15 +22,17 @@ func TestLeaseRoundTrip(t *testing.T) {
 		"bare": {OwnerHash: provision.OwnerHash(""), Expires: time.Unix(1790000000, 0)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, got, ok := provision.ParseLease(l.Labels("app"), l.Annotations())
-			if !ok || source != "app" {
-				t.Errorf("source %q, %v", source, ok)
-			}
-			if diff := cmp.Diff(l, got); diff != "" {
-				t.Error(diff)
+			for _, target := range []string{"app", "job:app", "worker-pool:app"} {
+				source, got, ok := provision.ParseLease(l.Labels(target), l.Annotations())
+				if !ok || source != target {
+					t.Errorf("source %q, %v, want %q", source, ok, target)
+				}
+				if diff := cmp.Diff(l, got); diff != "" {
+					t.Error(diff)
+				}
 			}
 			valid := regexp.MustCompile(`^[a-z0-9_-]{0,63}$`)
-			for k, v := range l.Labels("app") {
+			for k, v := range l.Labels("worker-pool:app") {
 				if !valid.MatchString(k) || !valid.MatchString(v) || !provision.IsLeaseLabel(k) {
 					t.Errorf("label %s=%s", k, v)
 				}

@@ -59,7 +59,7 @@ func (b *Backend) Plan(ctx context.Context, req provision.Request, p provision.P
 	if err := m.prepare(ctx); err != nil {
 		return nil, err
 	}
-	name := provision.TwinName(m.target.name())
+	name := m.req.Target.TwinName()
 	spec, _, err := m.spec(name, m.images.pinned[m.images.main])
 	if err != nil {
 		return nil, err
@@ -161,11 +161,11 @@ var errTaken = errors.New("the name is taken")
 
 // place goes through the names a twin may have until one is free, or has a twin to join.
 func (m *making) place(ctx context.Context) (*provision.Twin, error) {
-	service := m.target.name()
+	target := m.req.Target
 	for n := range maxNames {
-		name := provision.TwinName(service)
+		name := target.TwinName()
 		if n > 0 {
-			name = provision.AlternateName(service, m.req.Owner, n)
+			name = target.AlternateName(m.req.Owner, n)
 		}
 		t, err := m.at(ctx, name)
 		if !errors.Is(err, errTaken) {
@@ -173,7 +173,7 @@ func (m *making) place(ctx context.Context) (*provision.Twin, error) {
 		}
 		m.Logger.DebugContext(ctx, "name taken", "name", name)
 	}
-	return nil, provision.Hint(fmt.Errorf("all names for a twin of %s are taken, from %s on", service, provision.TwinName(service)),
+	return nil, provision.Hint(fmt.Errorf("all names for a twin of %s are taken, from %s on", target, target.TwinName()),
 		"cloudssh cleanup --project "+m.Project)
 }
 

@@ -222,7 +222,7 @@ func TestCreateElsewhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if twin.Joined || twin.Name != provision.AlternateName("app", req.Owner, 1) {
+			if twin.Joined || twin.Name != req.Target.AlternateName(req.Owner, 1) {
 				t.Errorf("twin %+v", twin)
 			}
 			c.wantNames(t, "app", "app-ssh", twin.Name)
