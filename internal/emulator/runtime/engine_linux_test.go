@@ -194,10 +194,10 @@ func testEngineSharing(t *testing.T, s Sandbox) {
 	writer.Name, writer.Mounts, writer.Stdout, writer.User = "writer", shared, out, "www"
 	start(t, s, writer)
 	out.wait(t, "ready")
-	reader := shell(image, "cat /shared/file; ls /new || touch /new")
-	reader.Mounts = shared
+	reader := shell(image, "cat /shared/file; stat -c %a /shared; touch /shared/y && ls /new || touch /new || echo read-only")
+	reader.Mounts, reader.ReadOnly = shared, true
 	for range 2 {
-		if got := run(t, s, reader); got.stdout != "hello\n" {
+		if got := run(t, s, reader); got.stdout != "hello\n1777\nread-only\n" {
 			t.Errorf("second container: %+v", got)
 		}
 	}

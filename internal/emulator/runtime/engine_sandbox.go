@@ -209,6 +209,8 @@ func (s *engineSandbox) start(ctx context.Context, name string, c Container) (_ 
 		NetworkMode: container.NetworkMode("container:" + s.holder),
 		Mounts:      mounts,
 		SecurityOpt: []string{"no-new-privileges"},
+
+		ReadonlyRootfs: c.ReadOnly,
 		Resources: container.Resources{
 			Memory: c.Memory, MemorySwap: c.Memory, NanoCPUs: int64(c.CPU * 1e9), Ulimits: ulimits(s.engine.local),
 		},
@@ -280,7 +282,9 @@ func (s *engineSandbox) mounts(ctx context.Context, wanted []Mount) ([]mount.Mou
 		case w.Kind == Bind:
 			m.Type, m.Source = mount.TypeBind, w.Source
 		case w.Shared == "":
-			m.Type, m.TmpfsOptions = mount.TypeTmpfs, &mount.TmpfsOptions{SizeBytes: w.Size, Mode: 0o777}
+			m.Type, m.TmpfsOptions = mount.TypeTmpfs, &mount.TmpfsOptions{SizeBytes: w.Size, Mode: 0o1777}
+		case w.SubPath != "":
+			return nil, fmt.Errorf("mounting directory %s of volume %s in an engine's container: %w", w.SubPath, w.Shared, errors.ErrUnsupported)
 		default:
 			m.Type, m.Source = mount.TypeVolume, s.name("volume-"+w.Shared)
 			if err := s.createVolume(ctx, m.Source, w.Size); err != nil {
@@ -297,7 +301,7 @@ func (s *engineSandbox) createVolume(ctx context.Context, name string, size int6
 		return nil
 	}
 	s.volumes[name] = false
-	options := "mode=0777"
+	options := "mode=1777"
 	if size > 0 {
 		// In pages, because Podman 4 takes size= for a quota of the file system below.
 		const page = 4096

@@ -60,7 +60,7 @@ func mountTmpfs(target string, size int64) error {
 	if err := os.MkdirAll(target, 0o700); err != nil {
 		return err
 	}
-	options := "mode=0777"
+	options := "mode=" + volumeMode
 	if size > 0 {
 		options += ",size=" + strconv.FormatInt(size, 10)
 	}

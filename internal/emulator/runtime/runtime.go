@@ -88,6 +88,8 @@ type Container struct {
 	User  string   // "name", "uid", "name:group", "uid:gid"; root if empty
 
 	Mounts []Mount
+	// ReadOnly makes the root file system read-only, apart from Mounts.
+	ReadOnly bool
 
 	CPU    float64 // CPUs; 0 is no limit
 	Memory int64   // bytes; 0 is no limit
@@ -116,6 +118,9 @@ type Mount struct {
 	// Shared names a Tmpfs that the containers of a sandbox share: the same name, the
 	// same files. Empty is a tmpfs of this container's own.
 	Shared string
+	// SubPath is the directory of a shared Tmpfs that is mounted, relative and made if it does not exist; empty is all
+	// of it.
+	SubPath string
 }
 
 // A Process is the main process of a container.

@@ -252,21 +252,59 @@ func userOf(rootfs, spec string) (identity, error) {
 	return resolveUser(spec, files[0], files[1])
 }
 
-// mountVolumes mounts the shared tmpfs volumes that are not there yet.
+// mountVolumes mounts the shared tmpfs volumes that are not there yet, and makes the directories in them that are
+// wanted.
 func (s *ociSandbox) mountVolumes(mounts []Mount) (map[string]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range mounts {
-		if m.Kind != Tmpfs || m.Shared == "" || s.volumes[m.Shared] != "" {
+		if m.Kind != Tmpfs || m.Shared == "" {
 			continue
 		}
-		dir := filepath.Join(s.dir, "volumes", m.Shared)
-		if err := mountTmpfs(dir, m.Size); err != nil {
-			return nil, err
+		if s.volumes[m.Shared] == "" {
+			dir := filepath.Join(s.dir, "volumes", m.Shared)
+			if err := mountTmpfs(dir, m.Size); err != nil {
+				return nil, err
+			}
+			s.volumes[m.Shared] = dir
 		}
-		s.volumes[m.Shared] = dir
+		if err := makeSubPath(s.volumes[m.Shared], m.SubPath); err != nil {
+			return nil, fmt.Errorf("making directory %s of volume %s: %w", m.SubPath, m.Shared, err)
+		}
 	}
 	return maps.Clone(s.volumes), nil
+}
+
+// makeSubPath makes a directory in a volume, for every user as the volume is. A container that ran before may have
+// put a link in its place: one that leads out of the volume is refused, because it would mount a directory of this
+// machine.
+func makeSubPath(volume, sub string) error {
+	if sub == "" {
+		return nil
+	}
+	root, err := os.OpenRoot(volume)
+	if err != nil {
+		return err
+	}
+	defer discardClose(root)
+	made := ""
+	for part := range strings.SplitSeq(filepath.Clean(sub), "/") {
+		made = filepath.Join(made, part)
+		err := root.Mkdir(made, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			if info, err := root.Stat(made); err != nil || !info.IsDir() {
+				return errors.Join(err, fmt.Errorf("%s: %w", made, unix.ENOTDIR))
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := root.Chmod(made, 0o777|fs.ModeSticky); err != nil { // whatever the umask
+			return err
+		}
+	}
+	return nil
 }
 
 // drop removes a container that has ended or did not start.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,10 @@ import (
 
 // defaultPath is what Docker and containerd give a container that has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// volumeMode is the mode of a memory volume's root directory: the containers that share it may run as different users,
+// and each keeps its own files.
+const volumeMode = "1777"
 
 // A bundle is what the OCI configuration of a container is made from.
 type bundle struct {
@@ -33,7 +38,7 @@ func (b *bundle) spec() *specs.Spec {
 	s := &specs.Spec{
 		Version:  "1.0.2", // what the oldest runtime that is in use, Debian 12's runc 1.1, knows
 		Hostname: b.hostname,
-		Root:     &specs.Root{Path: b.root},
+		Root:     &specs.Root{Path: b.root, Readonly: b.container.ReadOnly},
 		Process: &specs.Process{
 			Args:         b.container.Args,
 			Env:          b.env(),
@@ -139,12 +144,12 @@ func (b *bundle) mount(w Mount) specs.Mount {
 	m := specs.Mount{Destination: path.Clean(w.Destination)}
 	switch {
 	case w.Kind == Tmpfs && w.Shared == "":
-		m.Type, m.Source, m.Options = "tmpfs", "tmpfs", []string{"nosuid", "nodev", "mode=0777"}
+		m.Type, m.Source, m.Options = "tmpfs", "tmpfs", []string{"nosuid", "nodev", "mode=" + volumeMode}
 		if w.Size > 0 {
 			m.Options = append(m.Options, "size="+strconv.FormatInt(w.Size, 10))
 		}
 	case w.Kind == Tmpfs:
-		m.Type, m.Source, m.Options = "bind", b.volumes[w.Shared], []string{"bind", "nosuid", "nodev"}
+		m.Type, m.Source, m.Options = "bind", filepath.Join(b.volumes[w.Shared], w.SubPath), []string{"bind", "nosuid", "nodev"}
 	default:
 		m.Type, m.Source, m.Options = "bind", w.Source, []string{"rbind", "nosuid", "nodev"}
 	}

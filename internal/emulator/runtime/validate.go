@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -43,6 +44,8 @@ func (m Mount) validate() error {
 		return fmt.Errorf("mount %s: source %q is not an absolute path", m.Destination, m.Source)
 	case m.Shared != "" && !validName.MatchString(m.Shared):
 		return fmt.Errorf("mount %s: volume name %q does not match %s", m.Destination, m.Shared, validName)
+	case m.SubPath != "" && (m.Shared == "" || !filepath.IsLocal(m.SubPath)):
+		return fmt.Errorf("mount %s: %q is not a directory of a shared volume", m.Destination, m.SubPath)
 	}
 	return nil
 }
