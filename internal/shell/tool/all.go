@@ -1,6 +1,43 @@
 package tool
 
+import (
+	"slices"
+	"strings"
+)
+
 // All returns every tool, sorted by name.
 func All() []Tool {
-	return nil
+	all := slices.Concat(viewing())
+	for i, t := range all {
+		all[i].Run = helpful(t)
+	}
+	slices.SortFunc(all, func(a, b Tool) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// helpful is a tool that explains itself when it is called with --help.
+func helpful(t Tool) func(*Context) int {
+	return func(c *Context) int {
+		if len(c.Args) == 2 && c.Args[1] == "--help" && t.Synopsis != "" {
+			out := c.output()
+			out.line(t.Synopsis)
+			return out.done(0)
+		}
+		return t.Run(c)
+	}
+}
+
+func viewing() []Tool {
+	return []Tool{
+		{"cat", "cat [-nbsAvet] [FILE]...: show files one behind the other", cat},
+		{"egrep", "egrep PATTERN [FILE]...: grep -E", egrep},
+		{"fgrep", "fgrep TEXT [FILE]...: grep -F", fgrep},
+		{"grep", "grep [-EFPivwxcnlLqsohHrRa] [-m N] [-A N] [-B N] [-C N] [-e PATTERN] [-f FILE] [PATTERN] [FILE]...: find lines", grep},
+		{"head", "head [-n [-]LINES] [-c [-]BYTES] [-qv] [FILE]...: show the beginning", head},
+		{"ls", "ls [-aAlhRrtSXU1dFpinsLcugo] [FILE]...: list files", ls},
+		{"tail", "tail [-n [+]LINES] [-c [+]BYTES] [-fFqv] [-s SECONDS] [FILE]...: show the end", tail},
+		{"tee", "tee [-a] [FILE]...: copy standard input to files and on", tee},
+		{"wc", "wc [-lwcmL] [FILE]...: count lines, words and bytes", wc},
+		{"yes", "yes [TEXT]: write a line until nobody reads it", yes},
+	}
 }
