@@ -32,11 +32,7 @@ func copyCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("locating the agent: %w", err)
-	}
-	if err := fill(dir, filepath.Dir(self)); err != nil {
+	if err := fill(dir, filepath.Dir(besides(agentName))); err != nil {
 		return err
 	}
 	ready, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))

@@ -4,7 +4,8 @@
 // endpoint, on the port that Cloud Run gives it. Its settings are in the
 // environment variable CLOUDSSH_AGENT, and nowhere else.
 //
-// Under the name cloudssh-app it starts the app in the place of which it runs.
+// Under the name cloudssh-app it starts the app in the place of which it runs,
+// under the name cloudssh-env it shows the app's environment.
 // `cloudssh-agent copy` is what it does in a sidecar of its own.
 package main
 
@@ -61,6 +62,7 @@ func main() {
 func commands() map[string]func(args []string) error {
 	return map[string]func(args []string) error{
 		agent.AppCommand: func(args []string) error { return agent.RunApp(args, os.Environ(), os.Stderr) },
+		agent.EnvCommand: func(args []string) error { return agent.RunEnv(args, os.Environ(), os.Stdout) },
 	}
 }
 
@@ -149,6 +151,7 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 		HostKey:   hostKey,
 		Version:   buildVersion(),
 		Logger:    log,
+		Shell:     besides(shellName),
 		LastLeft:  func() { streams.Refuse(http.StatusGone) },
 		Connected: limitMemory,
 	})
@@ -157,6 +160,17 @@ func serve(ctx context.Context, settings agent.Settings, port int) error {
 		err = errors.Join(err, fmt.Errorf("serving HTTP: %w", broken))
 	}
 	return err
+}
+
+// besides is a file beside the agent, "" if nobody knows where that is.
+func besides(name string) string {
+	self, err := os.Executable()
+	if err != nil { // there is no /proc
+		if self = os.Args[0]; !filepath.IsAbs(self) {
+			return ""
+		}
+	}
+	return filepath.Join(filepath.Dir(self), name)
 }
 
 // maxKeep is how long a stream is kept for a client that is out of reach: a

@@ -39,6 +39,7 @@ type Config struct {
 	HostKey  ssh.Signer
 	Version  string       // build version, for the SSH banner and status@cloudssh
 	Environ  []string     // the app's environment; nil means the process's own
+	Shell    string       // the path of the shell for images that have none; "": there is none
 	Logger   *slog.Logger // nil discards
 	// LastLeft is called when the last connection announced that it leaves:
 	// the twin is about to be deleted and should take no more. May be nil.
@@ -71,6 +72,7 @@ type server struct {
 	settings Settings
 	version  string
 	env      []string // of sessions, before what the client adds
+	shell    string   // Config.Shell
 	log      *slog.Logger
 	lastLeft func()
 	connNum  func(n int)
@@ -173,6 +175,7 @@ func newServer(cfg Config) (*server, error) {
 		settings: cfg.Settings,
 		version:  cfg.Version,
 		env:      sessionEnv(cfg.Environ),
+		shell:    cfg.Shell,
 		log:      cfg.Logger,
 		lastLeft: cfg.LastLeft,
 		connNum:  cfg.Connected,

@@ -118,31 +118,40 @@ func portFree(port int) bool {
 	return err == nil && l.Close() == nil
 }
 
-// findSettings finds the agent's settings from inside a session. They are kept
-// from the session's environment, but processes of one user may read each
-// other's from /proc, so the agent is looked for among the ancestors of pid, up
-// to PID 1. No file, socket or extra variable needs to exist for it.
+// findSettings finds the agent's settings from inside a session.
 func findSettings(pid int, proc string) (Settings, error) {
+	environ, err := findAgent(pid, proc)
+	if err != nil {
+		return Settings{}, err
+	}
+	text, _ := getenv(environ, SettingsVariable)
+	return ParseSettings(text)
+}
+
+// findAgent finds the agent's environment, which is the container's. The
+// settings in it are kept from the session's, but processes of one user may read
+// each other's from /proc, so the agent is looked for among the ancestors of
+// pid, up to PID 1. No file, socket or extra variable needs to exist for it.
+func findAgent(pid int, proc string) ([]string, error) {
 	var denied error
 	for seen := 0; pid > 0 && seen < 1000; seen++ {
 		dir := filepath.Join(proc, strconv.Itoa(pid))
-		environ, err := os.ReadFile(filepath.Join(dir, "environ"))
+		text, err := os.ReadFile(filepath.Join(dir, "environ"))
 		if err != nil {
 			denied = errors.Join(denied, err)
 		}
-		for kv := range bytes.SplitSeq(environ, []byte{0}) {
-			if text, ok := strings.CutPrefix(string(kv), SettingsVariable+"="); ok {
-				return ParseSettings(text)
-			}
+		environ := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+		if _, ok := getenv(environ, SettingsVariable); ok {
+			return environ, nil
 		}
 		if pid, err = parent(dir); err != nil {
-			return Settings{}, fmt.Errorf("looking for the agent: %w", err)
+			return nil, fmt.Errorf("looking for the agent: %w", err)
 		}
 	}
 	if denied != nil {
-		return Settings{}, fmt.Errorf("looking for the agent (is this its user?): %w", denied)
+		return nil, fmt.Errorf("looking for the agent (is this its user?): %w", denied)
 	}
-	return Settings{}, errors.New("no agent above this process: cloudssh-app works inside a session of cloudssh only")
+	return nil, errors.New("no agent above this process: this works inside a session of cloudssh only")
 }
 
 // parent reads the parent's process id from a directory of /proc. In stat, the

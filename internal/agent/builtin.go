@@ -21,7 +21,7 @@ import (
 func (s *session) runLine(line string) {
 	copying := func() (scp.Command, bool) { return scp.Parse(line, s.words()) }
 	if s.interactive() || !s.builtin(strings.Fields(line), copying) {
-		prog, err := s.shellProgram(line, "-c", line)
+		prog, err := s.shellProgram(line)
 		s.run(s.withoutShell(line, prog, err))
 	}
 }
@@ -29,7 +29,7 @@ func (s *session) runLine(line string) {
 // withoutShell makes do without a shell where there is none.
 func (s *session) withoutShell(line string, prog program, err error) (program, error) {
 	var missing *startError
-	if !errors.As(err, &missing) || missing.status != 127 {
+	if !errors.As(err, &missing) || missing.status != 127 || s.wish != "" && s.wish != shellAuto {
 		return prog, err
 	}
 	args, ok := scp.Words(line, s.words())

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// BinDir holds cloudssh-app and is appended to a session's PATH.
+	// BinDir holds cloudssh-app and cloudssh-env and is appended to a session's PATH.
 	BinDir = "/.cloudssh/bin"
 	// defaultPath is what shells assume when there is no PATH.
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -21,14 +21,20 @@ const (
 	maxClientEnvSize = 64 << 10 // bytes of them
 )
 
-// sessionEnv is the app's environment out of the agent's: without our own
-// variable and what a local emulator adds, with BinDir in the PATH, and with a
-// HOME, since too much fails without one.
-func sessionEnv(environ []string) []string {
-	env := slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
+// appEnv is the app's environment out of the agent's: without our own variable
+// and what a local emulator adds.
+func appEnv(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		emulator, ok := strings.CutPrefix(kv, emulatorVariable+"=")
 		return strings.HasPrefix(kv, SettingsVariable+"=") || ok && emulatorOfInstance(emulator)
 	})
+}
+
+// sessionEnv is a session's environment out of the agent's: the app's, with
+// BinDir in the PATH, and with a HOME, since too much fails without one. What
+// differs from the app's is in the table of differences, too.
+func sessionEnv(environ []string) []string {
+	env := appEnv(environ)
 	path, ok := getenv(env, "PATH")
 	if !ok || path == "" {
 		path = defaultPath
@@ -102,34 +108,6 @@ type startError struct {
 }
 
 func (e *startError) Error() string { return e.text }
-
-// shells are the places of a shell, in the order of preference.
-func shells() []program {
-	return []program{
-		{"/bin/bash", []string{"bash"}},
-		{"/usr/bin/bash", []string{"bash"}},
-		{"/bin/sh", []string{"sh"}},
-		{"/usr/bin/sh", []string{"sh"}},
-		{"/busybox/sh", []string{"sh"}},
-		{"/bin/busybox", []string{"sh"}},
-	}
-}
-
-// shell chooses the session's shell. env is the image's and the service's.
-func shell(env []string, service string, candidates []program) (program, error) {
-	if path, _ := getenv(env, "SHELL"); filepath.IsAbs(path) && executable(path) == nil {
-		return program{path, []string{filepath.Base(path)}}, nil
-	}
-	for _, candidate := range candidates {
-		if executable(candidate.path) == nil {
-			return candidate, nil
-		}
-	}
-	if service == "" {
-		service = "SERVICE"
-	}
-	return program{}, &startError{127, fmt.Sprintf("there is no shell in this image (no bash, sh or busybox); run a program of the image instead: cloudssh %s -- /path/to/binary", service)}
-}
 
 // executable is nil if path is a file that may be executed by someone.
 func executable(path string) error {

@@ -89,7 +89,11 @@ func explainStart(prog program, err error) error {
 // launch starts cmd and makes it the session's process.
 func (s *session) launch(cmd *exec.Cmd, p *process) error {
 	var err error
-	if p.pid, p.wait, err = s.conn.server.children.start(cmd); err != nil {
+	p.pid, p.wait, err = s.conn.server.children.start(cmd)
+	if other := s.inPlaceOf(cmd, err); other != nil {
+		p.pid, p.wait, err = s.conn.server.children.start(other)
+	}
+	if err != nil {
 		return err
 	}
 	offerVictim(p.pid)

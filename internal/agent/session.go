@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -28,8 +29,11 @@ type session struct {
 	window  window // its size
 	persist time.Duration
 	command string
-	agent   string // the socket that leads to the client's SSH agent
-	started bool   // a program was asked for
+	wish    string   // for a shell, as in shellVariable
+	shell   string   // the shell's path where $SHELL has to tell it
+	spare   *program // to start where the image's shell turns out to be broken
+	agent   string   // the socket that leads to the client's SSH agent
+	started bool     // a program was asked for
 	begun   time.Time
 
 	ended    chan struct{} // closed when the program and its output are done
@@ -125,7 +129,14 @@ func (s *session) request(kind string, payload []byte) (ok bool, start func()) {
 
 func (s *session) setEnv(payload []byte) bool {
 	var req struct{ Name, Value string }
-	if ssh.Unmarshal(payload, &req) != nil || s.started || !envAllowed(req.Name, req.Value) {
+	if ssh.Unmarshal(payload, &req) != nil || s.started {
+		return false
+	}
+	if req.Name == shellVariable && len(req.Value) < 4096 && !strings.ContainsRune(req.Value, 0) {
+		s.wish = req.Value // one that cannot be fulfilled is told in words, at the start
+		return true
+	}
+	if !envAllowed(req.Name, req.Value) {
 		return false
 	}
 	s.envSize += len(req.Name) + len(req.Value)
@@ -259,7 +270,7 @@ func (s *session) begin(kind string, payload []byte) (bool, func()) {
 	var run func()
 	switch kind {
 	case "shell":
-		run = func() { s.run(s.shellProgram("")) }
+		run = func() { s.run(s.shellProgram()) }
 	case "exec":
 		var req struct{ Command string }
 		if ssh.Unmarshal(payload, &req) != nil {
@@ -303,22 +314,24 @@ func (s *session) environ() []string {
 	if s.agent != "" {
 		env = setenv(env, "SSH_AUTH_SOCK", s.agent)
 	}
+	if s.shell != "" {
+		env = setenv(env, "SHELL", s.shell)
+	}
 	return env
 }
 
-// shellProgram is the shell with arguments. A NUL cannot be part of any.
-func (s *session) shellProgram(command string, args ...string) (program, error) {
-	if strings.ContainsRune(command, 0) {
-		return program{}, &startError{126, "the command contains a NUL byte"}
-	}
-	sh, err := shell(s.conn.server.env, s.conn.server.settings.Service, shells())
-	sh.args = append(sh.args, args...)
-	return sh, err
-}
-
+// argvProgram is a program of the image or, in one that has not even a shell, a
+// tool of the shell that we bring.
 func (s *session) argvProgram(argv []string) (program, error) {
 	dir, _ := s.conn.server.settings.App.dir()
 	path, err := lookPath(argv[0], s.environ(), dir)
+	var missing *startError
+	if errors.As(err, &missing) && missing.status == 127 && argv[0] != "" && !strings.Contains(argv[0], "/") {
+		if sh, shErr := s.shellProgram(`"$0" "$@"`); shErr == nil && sh.path == s.conn.server.shell {
+			sh.args = append(sh.args, argv...)
+			return sh, nil
+		}
+	}
 	return program{path, argv}, err
 }
 

@@ -69,12 +69,12 @@ func TestShellChoice(t *testing.T) {
 		{[]string{"SHELL=zsh"}, busybox},
 		{[]string{"SHELL=/no/such/shell"}, busybox},
 	} {
-		got, err := shell(tt.env, "hello", candidates)
+		got, err := shellChooser{tt.env, "hello", candidates, ""}.choose("")
 		if err != nil || got.path != tt.want {
 			t.Errorf("shell with %v = %v, %v; want %s", tt.env, got, err, tt.want)
 		}
 	}
-	_, err := shell(nil, "hello", nil)
+	_, err := shellChooser{service: "hello"}.choose(shellAuto)
 	var start *startError
 	if !errors.As(err, &start) || start.status != 127 || !strings.Contains(start.text, "cloudssh hello -- /path/to/binary") {
 		t.Errorf("no shell: %v", err)
