@@ -43,6 +43,9 @@ var imports = map[string][]string{
 	"internal/provision/cloudrun": {"internal/provision", "internal/inject"},
 	"internal/emulator/identity":  {},
 	"internal/emulator/rules":     {},
+
+	"internal/emulator/rules/rulestest": {},
+
 	"internal/emulator/runtime":   {},
 	"internal/emulator/serving":   {"internal/emulator/runtime"},
 	"internal/emulator": {
