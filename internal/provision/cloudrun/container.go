@@ -1,6 +1,7 @@
 package cloudrun
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -22,54 +23,81 @@ const (
 	startupSeconds = 240
 )
 
+// containerTables are the rules for the ith container.
+func (d *deriver) containerTables(i int) tables {
+	if i == d.entered {
+		return d.rules.enteredBy(d.spec)
+	}
+	t := d.rules.others()
+	if c := d.rev.GetContainers()[i]; len(c.GetPorts()) > 0 && !d.awaited(c) {
+		t = t.with("Container", demotedRules())
+	}
+	return t
+}
+
+// awaited reports whether a container of the twin waits for this one.
+func (d *deriver) awaited(c *runpb.Container) bool {
+	return c.GetName() != "" && slices.ContainsFunc(d.kept, func(i int) bool {
+		return slices.Contains(d.rev.GetContainers()[i].GetDependsOn(), c.GetName())
+	})
+}
+
 // container derives the ith container.
-func (d deriver) container(i int) (*runpb.Container, error) {
+func (d *deriver) container(i int) (*runpb.Container, error) {
 	from := d.rev.GetContainers()[i]
+	copier := copier{d.containerTables(i)}
 	c := &runpb.Container{}
-	d.fields(c, from)
+	copier.fields(c, from)
 	c.Image = from.GetImage()
 	if pinned := d.spec.Images[i]; pinned != "" {
 		c.Image = pinned
 	}
-	c.Resources = d.resources(from.GetResources())
-	if i != mainContainer(d.rev.GetContainers()) {
-		d.sidecar(c, from)
-		return c, nil
+	c.Resources = d.resources(copier, from.GetResources())
+	c.VolumeMounts = slices.DeleteFunc(c.GetVolumeMounts(), func(m *runpb.VolumeMount) bool { return d.left[m.GetName()] != "" })
+	if i == d.entered {
+		return c, d.enter(c, from)
 	}
-	return c, d.main(c, from)
+	c.Env = d.env(from.GetEnv(), provision.Overrides{}, nil)
+	d.demote(c, from)
+	return c, nil
 }
 
-// sidecar leaves a sidecar as it is, apart from the probes that would end it. Its startup probe stays: without it those
-// that depend on it would not wait.
-func (d deriver) sidecar(c, from *runpb.Container) {
-	c.Command, c.Args = slices.Clone(from.GetCommand()), slices.Clone(from.GetArgs())
-	c.Env = d.env(from.GetEnv(), nil)
-	if p := from.GetStartupProbe(); p != nil {
-		c.StartupProbe = &runpb.Probe{}
-		d.fields(c.StartupProbe, p)
+// demote is for the container that takes requests in the service and not in the twin. Whoever waits for it needs its
+// startup probe, with a number where the port was left to the platform.
+func (d *deriver) demote(c, from *runpb.Container) {
+	if len(from.GetPorts()) == 0 || !d.awaited(from) {
+		return
+	}
+	port := portOf(from)
+	if c.StartupProbe == nil {
+		c.StartupProbe = tcpProbe(port)
+	}
+	switch p := c.StartupProbe.GetProbeType().(type) {
+	case *runpb.Probe_TcpSocket:
+		p.TcpSocket.Port = cmp.Or(p.TcpSocket.GetPort(), port)
+	case *runpb.Probe_HttpGet:
+		p.HttpGet.Port = cmp.Or(p.HttpGet.GetPort(), port)
+	case *runpb.Probe_Grpc:
+		p.Grpc.Port = cmp.Or(p.Grpc.GetPort(), port)
 	}
 }
 
-// main makes the agent the program of the container that takes requests.
-func (d deriver) main(c, from *runpb.Container) error {
-	port := int32(defaultPort)
-	if p := from.GetPorts(); len(p) > 0 && p[0].GetContainerPort() != 0 {
-		port = p[0].GetContainerPort()
-	}
-	c.Command, c.Args = []string{inject.AgentPath}, nil
-	c.Ports = []*runpb.ContainerPort{{Name: "http1", ContainerPort: port}}
-	c.StartupProbe = &runpb.Probe{
+// tcpProbe is the startup probe that the platform gives to a container that takes requests (container contract).
+func tcpProbe(port int32) *runpb.Probe {
+	return &runpb.Probe{
 		TimeoutSeconds: startupSeconds, PeriodSeconds: startupSeconds, FailureThreshold: 1,
 		ProbeType: &runpb.Probe_TcpSocket{TcpSocket: &runpb.TCPSocketAction{Port: port}},
 	}
+}
+
+// enter makes the agent the program of the container that is entered, and lets it take the requests.
+func (d *deriver) enter(c, from *runpb.Container) error {
+	c.Command, c.Args = []string{inject.AgentPath}, nil
+	c.Ports = []*runpb.ContainerPort{{Name: "http1", ContainerPort: d.port}}
+	c.StartupProbe = tcpProbe(d.port)
 	d.enough(c.Resources)
-	for _, name := range slices.Sorted(maps.Keys(d.spec.SetEnv)) {
-		if reserved(name) || name == "" {
-			return fmt.Errorf("environment variable %q is the platform's and cannot be set", name)
-		}
-	}
-	c.Env = d.env(from.GetEnv(), d.spec.SetEnv)
-	config, err := d.agentConfig(port)
+	c.Env = d.env(from.GetEnv(), d.spec.Overrides, d.spec.ExtraEnv)
+	config, err := d.agentConfig(d.port)
 	if err != nil {
 		return err
 	}
@@ -77,21 +105,23 @@ func (d deriver) main(c, from *runpb.Container) error {
 	return nil
 }
 
-// resources copies limits, without the GPU, and keeps the CPU running.
-func (d deriver) resources(from *runpb.ResourceRequirements) *runpb.ResourceRequirements {
+// resources copies limits, without the GPU unless it is kept, and keeps the CPU running.
+func (d *deriver) resources(copier copier, from *runpb.ResourceRequirements) *runpb.ResourceRequirements {
 	r := &runpb.ResourceRequirements{}
 	if from != nil {
-		d.fields(r, from)
+		copier.fields(r, from)
 	}
 	r.Limits = maps.Clone(from.GetLimits())
-	delete(r.Limits, gpuLimit)
+	if !d.spec.GPU {
+		delete(r.Limits, gpuLimit)
+	}
 	r.CpuIdle = false
 	return r
 }
 
 // enough raises what would not do: under one CPU the platform allows one request at a time and no CPU between requests,
-// and the latter needs 512 MiB in all containers together. What the user asked for stands, and is the platform's to judge.
-func (d deriver) enough(r *runpb.ResourceRequirements) {
+// and the latter needs 512 MiB in all containers together. What the user asked for stands, and is checked in the end.
+func (d *deriver) enough(r *runpb.ResourceRequirements) {
 	const wantCPU, wantMemory = 1000, 512 << 20
 	limits := map[string]string{}
 	maps.Copy(limits, r.GetLimits())
@@ -101,37 +131,74 @@ func (d deriver) enough(r *runpb.ResourceRequirements) {
 	if n, ok := bytesOf(limits["memory"]); ok && n < wantMemory {
 		limits["memory"] = "512Mi"
 	}
-	if d.spec.CPU != "" {
-		limits["cpu"] = d.spec.CPU
+	if o := d.spec.Overrides; o.CPU != "" {
+		limits["cpu"] = o.CPU
 	}
-	if d.spec.Memory != "" {
-		limits["memory"] = d.spec.Memory
+	if o := d.spec.Overrides; o.Memory != "" {
+		limits["memory"] = o.Memory
 	}
 	r.Limits = limits
 }
 
-// env copies variables, without what the platform sets, and sets those asked for: in place when they are there.
-func (d deriver) env(from []*runpb.EnvVar, set map[string]string) []*runpb.EnvVar {
+// env copies variables, without what the platform sets, adds those of the target's kind, and does as the user asks: what
+// is set takes the place of what is there.
+func (d *deriver) env(from []*runpb.EnvVar, o provision.Overrides, extra []*runpb.EnvVar) []*runpb.EnvVar {
 	var env []*runpb.EnvVar
-	seen := map[string]bool{}
-	for _, e := range from {
-		if reserved(e.GetName()) {
+	put := func(v *runpb.EnvVar) {
+		if i := slices.IndexFunc(env, func(e *runpb.EnvVar) bool { return e.GetName() == v.GetName() }); i >= 0 {
+			env[i] = v
+			return
+		}
+		env = append(env, v)
+	}
+	copier := copier{d.rules}
+	for _, e := range slices.Concat(from, extra) {
+		secret := e.GetValueSource() != nil
+		if reserved(e.GetName()) || secret && len(o.Secrets) > 0 || !secret && o.ClearEnv && !slices.Contains(extra, e) {
+			continue
+		}
+		if slices.Contains(extra, e) && slices.ContainsFunc(env, func(v *runpb.EnvVar) bool { return v.GetName() == e.GetName() }) {
 			continue
 		}
 		v := &runpb.EnvVar{}
-		d.fields(v, e)
-		if value, ok := set[e.GetName()]; ok {
-			v = literal(e.GetName(), value)
-		}
-		seen[e.GetName()] = true
+		copier.fields(v, e)
 		env = append(env, v)
 	}
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		if !seen[name] {
-			env = append(env, literal(name, set[name]))
+	for _, name := range slices.Sorted(maps.Keys(o.SetEnv)) {
+		put(literal(name, o.SetEnv[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Secrets)) {
+		if !isFile(name) {
+			put(secretVariable(name, o.Secrets[name]))
 		}
 	}
-	return env
+	return slices.DeleteFunc(env, func(v *runpb.EnvVar) bool { return slices.Contains(o.RemoveEnv, v.GetName()) })
+}
+
+// envReason is why a variable of the ith container is not as in the service; is tells whether the twin has it.
+func (d *deriver) envReason(i int, name string, is bool) string {
+	o := d.spec.Overrides
+	_, set := o.SetEnv[name]
+	_, secret := o.Secrets[name]
+	switch {
+	case name == agentEnv:
+		return "the agent's configuration"
+	case reserved(name):
+		return outputOnly
+	case i != d.entered:
+		return asThere
+	case slices.Contains(o.RemoveEnv, name):
+		return "--remove-env-vars"
+	case secret:
+		return "--set-secrets"
+	case set:
+		return envFlag(o)
+	case is:
+		return "the platform sets it where the target runs"
+	case o.ClearEnv:
+		return "--set-env-vars, which replaces all"
+	}
+	return "--set-secrets, which replaces all secrets"
 }
 
 func literal(name, value string) *runpb.EnvVar {
@@ -174,7 +241,7 @@ type agentApp struct {
 	Port       int32    `json:"port"`
 }
 
-func (d deriver) agentConfig(port int32) (string, error) {
+func (d *deriver) agentConfig(port int32) (string, error) {
 	app := d.spec.App
 	b, err := json.Marshal(agentConfig{
 		Version:        1,
@@ -191,7 +258,7 @@ func (d deriver) agentConfig(port int32) (string, error) {
 		Reason:  d.spec.Lease.Reason,
 
 		Owner:          d.spec.Lease.Account,
-		RequestTimeout: int64(connectionLife.Seconds()),
+		RequestTimeout: int64(d.timeout().Seconds()),
 		Resource:       fmt.Sprintf("projects/%s/locations/%s/services/%s", d.spec.Project, d.spec.Region, d.spec.Name),
 		MinInstances:   d.spec.MinInstances,
 	})

@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
 )
 
 const protoPackage = "google.cloud.run.v2."
@@ -12,7 +14,7 @@ const protoPackage = "google.cloud.run.v2."
 // copier copies the fields that the rules say are to be copied. What it does not know it leaves, unknown fields of the
 // wire included: proto.Clone would keep and send them again.
 type copier struct {
-	rules map[string]map[string]rule
+	rules tables
 }
 
 // fields copies from src to dst. The two need not be of one type: fields go by name, and the decision by dst's type, so
@@ -26,7 +28,7 @@ func (c copier) message(dst, src protoreflect.Message) {
 		if to == nil || to.Kind() != from.Kind() || to.Cardinality() != from.Cardinality() {
 			return true
 		}
-		if rules[string(to.Name())].decision == Copied {
+		if rules[string(to.Name())].decision == provision.Copy {
 			c.field(dst, to, v)
 		}
 		return true

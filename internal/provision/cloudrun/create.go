@@ -60,11 +60,11 @@ func (b *Backend) Plan(ctx context.Context, req provision.Request, p provision.P
 		return nil, err
 	}
 	name := m.req.Target.TwinName()
-	spec, _, err := m.spec(name, m.images.pinned[m.images.main])
+	spec, fields, err := m.spec(name, m.images.pinned[m.images.main])
 	if err != nil {
 		return nil, err
 	}
-	return &provision.Plan{Twin: m.twin(name, spec), Inject: provision.InjectLayer}, nil
+	return &provision.Plan{Twin: m.twin(name, spec), Inject: provision.InjectLayer, Fields: fields}, nil
 }
 
 // prepare reads all that the twin is made of, and changes nothing.
@@ -269,23 +269,27 @@ func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error
 		}
 	}
 	m.lease.Expires = m.expiry(m.req.Clock()) // the lease begins here: a slow push is not the twin's time
-	twin, changed, err := m.spec(name, m.image)
-	for _, c := range changed {
-		m.Logger.DebugContext(ctx, "the twin differs", "field", c.Field, "decision", c.Decision, "reason", c.Reason)
+	twin, fields, err := m.spec(name, m.image)
+	for _, f := range fields {
+		if f.Differs() {
+			m.Logger.DebugContext(ctx, "the twin differs", "field", f.Path, "decision", f.Decision, "reason", f.Reason)
+		}
 	}
 	return twin, err
 }
 
 // spec is the twin's of this name, with this image in the container that is entered.
-func (m *making) spec(name, image string) (*runpb.Service, []Change, error) {
+func (m *making) spec(name, image string) (*runpb.Service, []provision.Field, error) {
 	pinned := maps.Clone(m.images.pinned)
 	pinned[m.images.main] = image
 	main := m.target.revision.GetContainers()[m.images.main]
+	command, args := appCommand(main, m.req.Overrides)
 	return Derive(m.target.service, m.target.revision, Spec{
 		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: m.req.Clock(), Images: pinned,
-		App: inject.AppOf(m.images.config, main.GetCommand(), main.GetArgs(), main.GetWorkingDir()),
+		App: inject.AppOf(m.images.config, command, args, main.GetWorkingDir()),
 		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
-		CPU: m.req.Overrides.CPU, Memory: m.req.Overrides.Memory, ServiceAccount: m.req.Overrides.ServiceAccount,
-		SetEnv: m.req.Overrides.SetEnv, MinInstances: m.req.MinInstances,
+		Overrides: m.req.Overrides, Inject: m.req.Inject, AgentImage: m.req.AgentImage, Container: m.req.Container,
+		NoSidecars: m.req.NoSidecars, WritableVolumes: m.req.WritableVolumes, GPU: m.req.GPU,
+		MinInstances: m.req.MinInstances,
 	})
 }

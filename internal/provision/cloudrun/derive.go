@@ -1,6 +1,7 @@
 package cloudrun
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,14 +36,11 @@ type Spec struct {
 	Made         time.Time
 	// Images are the images by the containers' index in the revision; a container without one keeps what it has.
 	Images map[int]string
-	// App is how the program of the container that takes requests starts.
+	// App is how the program of the container that is entered starts.
 	App inject.App
 	// Key opens the twin, in authorized_keys form.
 	Key         string
 	IdleTimeout time.Duration
-	// CPU, Memory and ServiceAccount replace the service's when not empty.
-	CPU, Memory, ServiceAccount string
-	SetEnv                      map[string]string
 	// Overrides replace what the target has; Command and Args of them are in App already.
 	Overrides provision.Overrides
 	// Inject is how the agent gets in, decided: InjectAuto and "" mean a layer. With InjectSidecar AgentImage is the image
@@ -62,16 +60,23 @@ type Spec struct {
 	Version      string
 }
 
-// Derive makes a twin's spec from a service, one of its revisions and a Spec, and says where it differs from the service.
-// It is pure: the result shares no memory with the arguments.
-func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Service, []Change, error) {
-	d := deriver{copier: copier{fieldRules()}, rev: rev, spec: spec, source: lastSegment(target.GetName())}
+// Derive makes a twin's spec from a service, one of its revisions and a Spec, and says what becomes of every field, in the
+// order of their paths. It is pure: the result shares no memory with the arguments. The error says what cannot be in a
+// twin; those about a value are FieldErrors.
+func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Service, []provision.Field, error) {
+	d := &deriver{
+		rules: fieldRules().asked(spec), rev: rev, spec: spec, source: cmp.Or(spec.Source, lastSegment(target.GetName())),
+		left: map[string]string{},
+	}
+	if err := d.choose(); err != nil {
+		return nil, nil, err
+	}
 	template, err := d.template()
 	if err != nil {
 		return nil, nil, err
 	}
 	twin := &runpb.Service{}
-	d.fields(twin, target)
+	copier{d.rules}.fields(twin, target)
 	lease := spec.Lease.Labels(d.source)
 	twin.Description = d.description()
 	twin.Labels = withLabels(target.GetLabels(), lease)
@@ -84,18 +89,60 @@ func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Servi
 	twin.InvokerIamDisabled, twin.DefaultUriDisabled, twin.IapEnabled = false, false, false
 	template.Labels = withLabels(rev.GetLabels(), lease)
 	twin.Template = template
-	return twin, changes(target, rev, twin), nil
+	if err := d.check(template); err != nil {
+		return nil, nil, err
+	}
+	return twin, d.plan(target, twin), nil
 }
 
 // deriver is one run of Derive.
 type deriver struct {
-	copier
+	rules  tables
 	rev    *runpb.Revision
 	spec   Spec
 	source string
+
+	entered int   // the index of the container that the agent goes into
+	kept    []int // the indices of the containers that the twin has
+	port    int32 // that the agent serves on
+
+	// With a sidecar: its name, that of the volume they share, and the port that tells that the agent is there.
+	agentContainer, agentVolume string
+	agentPort                   int32
+	// left are volumes that the twin does not have, with the reason.
+	left map[string]string
 }
 
-func (d deriver) description() string {
+// choose decides which containers there are, which of them is entered, and the ports.
+func (d *deriver) choose() error {
+	all := d.rev.GetContainers()
+	if len(all) == 0 {
+		return fmt.Errorf("revision %s has no container", lastSegment(d.rev.GetName()))
+	}
+	var err error
+	if d.entered, err = entered(all, d.spec.Container); err != nil {
+		return err
+	}
+	for i := range all {
+		if i == d.entered || !d.spec.NoSidecars {
+			d.kept = append(d.kept, i)
+		}
+	}
+	d.port = d.servingPort()
+	if d.spec.Inject != provision.InjectSidecar {
+		return nil
+	}
+	if len(d.kept) >= maxContainers {
+		return provision.Hint(fmt.Errorf("the agent's container would be the %dth: %w", len(d.kept)+1, errTooManyContainers),
+			"--inject layer", "--no-sidecars")
+	}
+	d.agentContainer = freeName(agentName, containerNames(all))
+	d.agentVolume = freeName(agentName, volumeNames(d.rev.GetVolumes()))
+	d.agentPort = freePort(all, d.port)
+	return nil
+}
+
+func (d *deriver) description() string {
 	by := d.spec.Lease.Account
 	if by == "" {
 		by = "an unnamed user"
@@ -110,80 +157,65 @@ func (d deriver) description() string {
 	return s
 }
 
-func (d deriver) template() (*runpb.RevisionTemplate, error) {
+func (d *deriver) template() (*runpb.RevisionTemplate, error) {
 	t := &runpb.RevisionTemplate{}
-	d.fields(t, d.rev)
+	copier{d.rules}.fields(t, d.rev)
 	t.Scaling = &runpb.RevisionScaling{MinInstanceCount: 0, MaxInstanceCount: 1}
-	t.Timeout = durationpb.New(connectionLife)
+	t.Timeout = durationpb.New(d.timeout())
 	t.MaxInstanceRequestConcurrency = concurrency
 	t.HealthCheckDisabled = false
-	if d.spec.ServiceAccount != "" {
-		t.ServiceAccount = d.spec.ServiceAccount
-	}
 	if c := d.rev.GetVpcAccess().GetConnector(); c != "" {
 		t.VpcAccess.Connector = d.connector(c)
 	}
-	unknown := d.volumes(t)
-	for i := range d.rev.GetContainers() {
+	d.overrideTemplate(t)
+	d.volumes(t)
+	for _, i := range d.kept {
 		c, err := d.container(i)
 		if err != nil {
 			return nil, err
 		}
-		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m *runpb.VolumeMount) bool { return unknown[m.GetName()] })
 		t.Containers = append(t.Containers, c)
 	}
-	if len(t.Containers) == 0 {
-		return nil, fmt.Errorf("revision %s has no container", lastSegment(d.rev.GetName()))
+	d.untangle(t.Containers)
+	at := slices.Index(d.kept, d.entered)
+	if err := d.mountSecrets(t, t.Containers[at]); err != nil {
+		return nil, err
 	}
-	nameMain(t.Containers, mainContainer(d.rev.GetContainers()))
+	d.dropUnmounted(t)
+	if d.spec.Inject == provision.InjectSidecar {
+		d.addSidecar(t, t.Containers[at])
+	}
+	nameMain(t.Containers, at)
 	return t, nil
 }
 
+// timeout is how long a request may take, and so one connection lasts.
+func (d *deriver) timeout() time.Duration { return cmp.Or(d.spec.Overrides.Timeout, connectionLife) }
+
 // connector is a VPC connector's full name. The API may return the last part alone, and refuses that on creation
 // (hashicorp/terraform-provider-google#17735).
-func (d deriver) connector(name string) string {
+func (d *deriver) connector(name string) string {
 	if strings.Contains(name, "/") {
 		return name
 	}
 	return fmt.Sprintf("projects/%s/locations/%s/connectors/%s", d.spec.Project, d.spec.Region, name)
 }
 
-// volumes copies the volumes, and returns the names of those whose kind this version does not know: they stay behind,
-// since a volume without a kind is refused.
-func (d deriver) volumes(t *runpb.RevisionTemplate) (unknown map[string]bool) {
-	unknown = map[string]bool{}
-	for _, from := range d.rev.GetVolumes() {
-		v := &runpb.Volume{}
-		d.fields(v, from)
-		switch kind := v.GetVolumeType().(type) {
-		case nil:
-			unknown[from.GetName()] = true
-			continue
-		case *runpb.Volume_Nfs:
-			kind.Nfs.ReadOnly = true
-		case *runpb.Volume_Gcs:
-			kind.Gcs.ReadOnly = true
-		}
-		t.Volumes = append(t.Volumes, v)
-	}
-	return unknown
-}
-
-// mainContainer is the index of the container that takes requests: the one with a port, else the first.
-func mainContainer(all []*runpb.Container) int {
-	return max(0, slices.IndexFunc(all, func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 }))
-}
-
-// nameMain gives the main container a name when it has sidecars and none, since depends_on needs names.
+// nameMain gives the container that is entered a name when it has others beside it and none, since depends_on needs names.
 func nameMain(all []*runpb.Container, main int) {
 	if len(all) == 1 || all[main].GetName() != "" {
 		return
 	}
-	name := "app"
-	for n := 2; slices.ContainsFunc(all, func(c *runpb.Container) bool { return c.GetName() == name }); n++ {
-		name = fmt.Sprintf("app-%d", n)
+	all[main].Name = freeName("app", containerNames(all))
+}
+
+// freeName is name, or name-2 and so on: the first that is not taken.
+func freeName(name string, taken []string) string {
+	free := name
+	for n := 2; slices.Contains(taken, free); n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
 	}
-	all[main].Name = name
+	return free
 }
 
 // withLabels adds the lease's labels to those of a service that a twin may carry.

@@ -2,6 +2,7 @@ package cloudrun
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -74,4 +75,43 @@ func bytesOf(s string) (int64, bool) {
 		return 0, false
 	}
 	return int64(f * factor), true
+}
+
+var (
+	cpuSyntax      = regexp.MustCompile(`^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$`)
+	quantitySyntax = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([kMGT]|[KMGT]i)?$`)
+)
+
+// strictCPU reads only what the platform reads.
+func strictCPU(s string) (int64, bool) {
+	if len(s) > 16 || !cpuSyntax.MatchString(s) {
+		return 0, false
+	}
+	return milliCPU(s)
+}
+
+// strictBytes reads only what the platform reads.
+func strictBytes(s string) (int64, bool) {
+	if len(s) > 32 || !quantitySyntax.MatchString(s) {
+		return 0, false
+	}
+	return bytesOf(s)
+}
+
+// quantity writes bytes as users do: 512Mi, 2Gi.
+func quantity(bytes int64) string {
+	for _, u := range []struct {
+		suffix string
+		size   int64
+	}{{"Gi", gibi}, {"Mi", mebi}, {"Ki", 1 << 10}} {
+		if bytes%u.size == 0 {
+			return strconv.FormatInt(bytes/u.size, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(bytes, 10)
+}
+
+// cpus writes thousandths of a CPU as users do: 1, 0.5.
+func cpus(thousandths int64) string {
+	return strconv.FormatFloat(float64(thousandths)/1000, 'f', -1, 64)
 }
