@@ -46,8 +46,8 @@ var imports = map[string][]string{
 
 	"internal/emulator/rules/rulestest": {},
 
-	"internal/emulator/runtime":   {},
-	"internal/emulator/serving":   {"internal/emulator/runtime"},
+	"internal/emulator/runtime": {},
+	"internal/emulator/serving": {"internal/emulator/runtime"},
 	"internal/emulator": {
 		"internal/emulator/identity", "internal/emulator/rules",
 		"internal/emulator/runtime", "internal/emulator/serving",
