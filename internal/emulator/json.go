@@ -114,6 +114,19 @@ func refuse(violations []*errdetails.BadRequest_FieldViolation) error {
 	for _, v := range violations {
 		lines = append(lines, v.GetDescription())
 	}
+	return invalid(lines, violations)
+}
+
+// refuseFields is the same in the form of Cloud Run itself, whose lines name the fields.
+func refuseFields(violations []*errdetails.BadRequest_FieldViolation) error {
+	var lines []string
+	for _, v := range violations {
+		lines = append(lines, v.GetField()+": "+v.GetDescription())
+	}
+	return invalid(lines, violations)
+}
+
+func invalid(lines []string, violations []*errdetails.BadRequest_FieldViolation) error {
 	st := status.New(codes.InvalidArgument, strings.Join(lines, "\n"))
 	if detailed, err := st.WithDetails(&errdetails.BadRequest{FieldViolations: violations}); err == nil {
 		st = detailed

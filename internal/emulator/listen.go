@@ -132,9 +132,10 @@ func (s *Server) front(a *admin, o Options) http.Handler {
 			return
 		}
 		rest.ServeHTTP(w, r)
-	}))
+	}), o.Regions...)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(hostname(r.Host), ingressDomain) {
+		host := hostname(r.Host)
+		if _, rest := regionOfHost(host, o.Regions); strings.HasSuffix(host, ingressDomain) && rest != apiHost {
 			in.ServeHTTP(w, r)
 			return
 		}
@@ -144,7 +145,7 @@ func (s *Server) front(a *admin, o Options) http.Handler {
 
 // newTranscoder is the Admin API over REST, v2 and v1.
 func newTranscoder(a *admin) *transcoder {
-	rest := &transcoder{mux: http.NewServeMux(), rules: runRules(), intercept: a.intercept}
+	rest := &transcoder{mux: http.NewServeMux(), rules: v1Rules(runRules()), intercept: a.intercept}
 	a.register(rest)
 	a.registerV1(rest.mux)
 	return rest
@@ -197,12 +198,13 @@ func notFromPages(h http.Handler) http.Handler {
 
 // underOwnHost keeps out requests under a name that an attacker's DNS has point here: to a browser they are of the
 // attacker's own origin. An address that is not a loopback one may have any name.
-func underOwnHost(address string, h http.Handler) http.Handler {
+func underOwnHost(address string, h http.Handler, regions ...string) http.Handler {
 	if !loopback(hostname(address)) {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if host := hostname(r.Host); !ownHost(host) {
+		host := hostname(r.Host)
+		if _, rest := regionOfHost(host, regions); !ownHost(rest) {
 			http.Error(w, "host "+strconv.Quote(host)+" is not served here", http.StatusMisdirectedRequest)
 			return
 		}
@@ -210,10 +212,25 @@ func underOwnHost(address string, h http.Handler) http.Handler {
 	})
 }
 
+// apiHost is a name for the Admin API that means the loopback interface, as all below ingressDomain do, with a region
+// before it too: gcloud prefixes the host of the endpoint that it is given with "REGION-".
+const apiHost = "run" + ingressDomain
+
+// regionOfHost splits a regional endpoint's host, us-central1-run.googleapis.com, in region and rest. The region is empty
+// when the host starts with none.
+func regionOfHost(host string, regions []string) (region, rest string) {
+	for _, r := range regions {
+		if rest, ok := strings.CutPrefix(host, r+"-"); ok {
+			return r, rest
+		}
+	}
+	return "", host
+}
+
 // ownHost tells whether a Host header can be meant for this server: an address, the local host, or a name of Google's.
 func ownHost(host string) bool {
 	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil || host == "localhost" || host == "metadata.google.internal" || strings.HasSuffix(host, ".googleapis.com")
+	return err == nil || host == "localhost" || host == apiHost || host == "metadata.google.internal" || strings.HasSuffix(host, ".googleapis.com")
 }
 
 func loopback(host string) bool {

@@ -20,15 +20,22 @@ import (
 // knativeVersion is the apiVersion of the v1 dialect's resources.
 const knativeVersion = "serving.knative.dev/v1"
 
-// registerV1 serves what of the v1 API v2 cannot do: a list that crosses regions and selects by label, and the digest
-// that a revision runs. Everything else of v1 is absent.
+// registerV1 serves the dialect of gcloud: services and revisions as Knative has them. Domain mappings, routes and
+// configurations are absent.
 func (a *admin) registerV1(mux *http.ServeMux) {
 	for _, base := range []string{"/apis/serving.knative.dev/v1/namespaces/{p}", "/apis/serving.knative.dev/v1/projects/{p}", "/v1/projects/{p}/locations/{l}"} {
 		mux.Handle("GET "+base+"/services", a.v1("ListServicesV1", a.v1Services))
+		mux.Handle("POST "+base+"/services", a.v1("CreateServiceV1", a.v1CreateService))
 		mux.Handle("GET "+base+"/services/{s}", a.v1("GetServiceV1", a.v1Service))
+		mux.Handle("PUT "+base+"/services/{s}", a.v1("ReplaceServiceV1", a.v1ReplaceService))
+		mux.Handle("DELETE "+base+"/services/{s}", a.v1("DeleteServiceV1", a.v1DeleteService))
 		mux.Handle("GET "+base+"/revisions", a.v1("ListRevisionsV1", a.v1Revisions))
 		mux.Handle("GET "+base+"/revisions/{r}", a.v1("GetRevisionV1", a.v1Revision))
+		mux.Handle("DELETE "+base+"/revisions/{r}", a.v1("DeleteRevisionV1", a.v1DeleteRevision))
 	}
+	const operation = "/v1/projects/{p}/locations/{l}/operations/{o}"
+	mux.Handle("GET "+operation, a.v1("GetOperationV1", a.v1GetOperation))
+	mux.Handle("POST "+operation+"/:wait", a.v1("WaitOperationV1", a.v1WaitOperation)) // as splitVerb has it
 }
 
 // v1 wraps a method in authentication and JSON.
@@ -56,10 +63,13 @@ func (a *admin) v1(method string, serve func(*http.Request, location) (any, erro
 	})
 }
 
-// v1Location is the location that a v1 request names. The region "-", and the global endpoint, which names none, mean
-// all regions; on the platform a namespaces path means the region of the endpoint's host name.
+// v1Location is the location that a v1 request names. A namespaces path means the region of the endpoint's host name,
+// us-central1-run.googleapis.com. The region "-", and the global endpoint, which names none, mean all regions.
 func (a *admin) v1Location(r *http.Request) (location, error) {
 	l := location{r.PathValue("p"), r.PathValue("l")}
+	if l.region == "" {
+		l.region, _ = regionOfHost(hostname(r.Host), a.regions)
+	}
 	if l.region == "" || l.region == "-" {
 		l.region = ""
 		return a.store.canonical(l), nil

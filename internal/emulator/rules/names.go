@@ -56,6 +56,10 @@ func (c *checker) revisionName(serviceID, name string) {
 	}
 }
 
+// clientNamespace is the one namespace of labels that is neither the platform's nor refused: gcloud marks each template
+// that it writes with client.knative.dev/nonce.
+const clientNamespace = "client.knative.dev/"
+
 // labels checks at, which is labels or template.labels.
 func (c *checker) labels(at string, labels map[string]string) {
 	if len(labels) > maxLabels {
@@ -66,6 +70,7 @@ func (c *checker) labels(at string, labels map[string]string) {
 		switch {
 		case reservedNamespace(key) != "":
 			c.malformed(at, "label '%s' is in the reserved namespace '%s'; system labels are not supported.", key, reservedNamespace(key))
+		case strings.HasPrefix(key, clientNamespace): // gcloud's nonces, which v2 shows and takes back
 		case utf8.RuneCountInString(key) > 63 || !labelKey.MatchString(key):
 			c.malformed(at, "label key '%s' should begin with a lowercase letter, contain only lowercase letters, digits, '_' and '-', and have at most 63 characters.", key)
 		case utf8.RuneCountInString(value) > 63 || !labelValue.MatchString(value):
