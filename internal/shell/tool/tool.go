@@ -51,6 +51,10 @@ type Context struct {
 	// is one that is neither (it has then complained on Stderr). c is a copy of
 	// the tool's own Context, with Args and whatever else is to differ.
 	Start func(c *Context) int
+
+	// LookPath says what Start would run for a name: the path of a program, the
+	// name itself for a tool or a builtin, "" for nothing.
+	LookPath func(name string) string
 }
 
 // A Terminal is what vi, less, top and watch draw on.
