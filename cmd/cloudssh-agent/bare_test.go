@@ -4,12 +4,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -45,8 +48,8 @@ func TestBareImage(t *testing.T) {
 	if s, err = client.NewSession(); err != nil {
 		t.Fatal(err)
 	}
-	if s.RequestPty("xterm", 24, 80, nil) == nil {
-		t.Error("a terminal without /dev/ptmx")
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Errorf("instead of a terminal: %v", err) // lines, see TestLinesWithoutTerminal
 	}
 	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, nil); ok || err != nil {
 		t.Errorf("a socket where nothing can be written: %v, %v", ok, err)
@@ -105,4 +108,103 @@ func privileged(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Without /dev/ptmx a shell is still of use to who sits at a terminal.
+func TestLinesWithoutTerminal(t *testing.T) {
+	busybox, err := os.ReadFile("/bin/busybox")
+	if os.Getuid() != 0 || err != nil {
+		t.Skipf("needs root and busybox-static: %v", err)
+	}
+	root := publicDir(t)
+	text, err := os.ReadFile(build(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"agent": text, "bin/sh": busybox} {
+		if err := os.WriteFile(filepath.Join(root, name), text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := launch(t, "/agent", agent.Settings{Service: "bare"}, "chroot", "--userspec=65532:65532", root)
+	s, err := r.dial(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	keyboard, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var screen screenText
+	s.Stdout, s.Stderr = &screen, &screen
+	if err := s.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	screen.await(t, "no terminal to give (no /dev/ptmx): what you type goes line by line\r\n")
+	screen.await(t, "$ ") // it knows that somebody looks
+	fmt.Fprint(keyboard, "echo $TERM-$((6*9))\b\b\b7))\r")
+	screen.await(t, "\r\ndumb-42\r\n")
+	fmt.Fprint(keyboard, "read x; echo got $x\r")
+	fmt.Fprint(keyboard, "away\x15this\r")
+	screen.await(t, "\r\ngot this\r\n")
+	fmt.Fprint(keyboard, "echo never; \x03")
+	screen.await(t, "^C\r\n")
+	fmt.Fprint(keyboard, "\x04")
+	if err := s.Wait(); err != nil && !strings.Contains(err.Error(), "130") { // as a shell has it
+		t.Errorf("the shell ended with %v:\n%s", err, screen.String())
+	}
+	if strings.Contains(screen.String(), "\nnever") {
+		t.Errorf("a line that was taken back ran:\n%s", screen.String())
+	}
+}
+
+// A screenText is what a person sees, and can be waited for.
+type screenText struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	changed chan struct{} // closed and replaced at each write
+}
+
+func (s *screenText) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed != nil {
+		close(s.changed)
+	}
+	s.changed = nil
+	return s.text.Write(p)
+}
+
+func (s *screenText) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+func (s *screenText) await(t *testing.T, want string) {
+	t.Helper()
+	timeout := time.After(time.Minute)
+	for {
+		s.mu.Lock()
+		found := strings.Contains(s.text.String(), want)
+		if s.changed == nil {
+			s.changed = make(chan struct{})
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("no %q on the screen:\n%q", want, s.String())
+		}
+	}
 }

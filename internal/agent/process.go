@@ -49,6 +49,9 @@ func (s *session) run(prog program, err error) {
 	if note != "" {
 		s.say(note)
 	}
+	if s.lines {
+		s.say("this instance has no terminal to give (no /dev/ptmx): what you type goes line by line")
+	}
 	cmd := &exec.Cmd{Path: prog.path, Args: prog.args, Env: s.environ(), Dir: dir}
 	if pty := s.terminal(); pty != nil {
 		err = s.startTerminal(cmd, pty)
@@ -157,14 +160,7 @@ const closedGrace = 50 * time.Millisecond
 // sshd sends the exit status already when the process ends, we only after the
 // output: a client may take the status as the end.
 func (s *session) servePipes(p *process, watch oomWatch) {
-	go func() {
-		// The channel's EOF is the command's EOF. When the command does not
-		// read, this waits until the pipe is closed below.
-		// Without ReadFrom, which would bring its own buffer.
-		in, out := struct{ io.Reader }{s.channel}, struct{ io.Writer }{p.stdin}
-		io.CopyBuffer(out, in, make([]byte, inputPipe)) //nolint:errcheck // either end may go away
-		p.stdin.Close()                                 //nolint:errcheck // pipes do not fail here
-	}()
+	go s.copyIn(p)
 	var output sync.WaitGroup
 	output.Go(func() { s.copyOut(s.channel, p.stdout) })
 	output.Go(func() { s.copyOut(s.channel.Stderr(), p.stderr) })
@@ -200,6 +196,19 @@ func (s *session) servePipes(p *process, watch oomWatch) {
 	s.exit(status)
 }
 
+// copyIn moves input to the command. The channel's EOF is the command's EOF.
+// When the command does not read, this waits until the pipe is closed.
+func (s *session) copyIn(p *process) {
+	defer p.stdin.Close() //nolint:errcheck // pipes do not fail here
+	if s.lines {
+		s.typeInto(p)
+		return
+	}
+	// Without ReadFrom, which would bring its own buffer.
+	in, out := struct{ io.Reader }{s.channel}, struct{ io.Writer }{p.stdin}
+	io.CopyBuffer(out, in, make([]byte, inputPipe)) //nolint:errcheck // either end may go away
+}
+
 // waitsForStatus tells whether the client keeps a channel open until it has the
 // exit status, as RFC 4254 lets it choose. Others close it when both sides have
 // sent all, and SSH's library answers that in our stead: no status would reach
@@ -214,6 +223,9 @@ func (s *session) waitsForStatus() bool {
 // says would kill it in the midst of its clean-up.
 func (s *session) copyOut(to io.Writer, from *os.File) {
 	defer from.Close() //nolint:errcheck // pipes do not fail here
+	if s.lines {
+		to = lineWriter{to}
+	}
 	buf := make([]byte, outputPipe)
 	for gone := false; ; {
 		n, err := from.Read(buf)

@@ -26,6 +26,7 @@ type session struct {
 	envSize int
 	term    string // the TERM of pty-req
 	sized   bool   // there was one
+	lines   bool   // and no pseudo-terminal could be had
 	window  window // its size
 	persist time.Duration
 	command string
@@ -205,7 +206,7 @@ func (s *session) say(text string) {
 		at.say(text)
 		return
 	}
-	if s.interactive() {
+	if s.interactive() || s.lines {
 		s.write(s.channel, []byte("\r\ncloudssh: "+text+"\r\n")) //nolint:errcheck // nobody else to tell
 		return
 	}

@@ -82,7 +82,8 @@ func (s *session) allocate(payload []byte) bool {
 	pty, err := openTerminal()
 	if err != nil {
 		s.conn.log.Warn("no terminal", "reason", err.Error())
-		return false
+		s.lines, s.term = true, "dumb"
+		return true
 	}
 	// A mode or size that cannot be set is not worth the terminal.
 	modes := parseModes([]byte(req.Modes))

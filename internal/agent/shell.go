@@ -123,7 +123,7 @@ func (s *session) shellProgram(line ...string) (program, error) {
 	}
 	ours, oursErr := chooser.brought()
 	if oursErr == nil && (s.wish == "" || s.wish == shellAuto) && sh.path != ours.path {
-		ours = withLine(ours, true, line)
+		ours = s.withLine(ours, true, line)
 		s.spare = &ours
 	}
 	// An image's shell gets the app's $SHELL. What was asked for, and what the
@@ -131,18 +131,23 @@ func (s *session) shellProgram(line ...string) (program, error) {
 	if sh.path == server.shell || filepath.IsAbs(s.wish) {
 		s.shell = sh.path
 	}
-	return withLine(sh, sh.path == server.shell, line), nil
+	return s.withLine(sh, sh.path == server.shell, line), nil
 }
 
 // withLine gives a shell its arguments. Only our own is known to read no files
-// of the image at a login.
-func withLine(sh program, ours bool, line []string) program {
+// of the image at a login. One that is on pipes has to be told that somebody
+// looks at it.
+func (s *session) withLine(sh program, ours bool, line []string) program {
 	sh.args = slices.Clone(sh.args)
-	switch {
-	case len(line) > 0:
+	if len(line) > 0 {
 		sh.args = append(sh.args, "-c", line[0])
-	case ours:
+		return sh
+	}
+	if ours {
 		sh.args = append(sh.args, "-l")
+	}
+	if s.lines {
+		sh.args = append(sh.args, "-i")
 	}
 	return sh
 }
