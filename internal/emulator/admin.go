@@ -26,6 +26,10 @@ import (
 type admin struct {
 	runpb.UnimplementedServicesServer
 	runpb.UnimplementedRevisionsServer
+	runpb.UnimplementedWorkerPoolsServer
+	runpb.UnimplementedJobsServer
+	runpb.UnimplementedExecutionsServer
+	runpb.UnimplementedTasksServer
 	longrunningpb.UnimplementedOperationsServer
 	locationpb.UnimplementedLocationsServer
 
@@ -39,6 +43,7 @@ type admin struct {
 	account string // who the unauthenticated owner is, for creator and last_modifier
 	addr    string // of the listener, for log URIs
 	faults  Faults
+	around  platform // what is in the way of services
 	logger  *slog.Logger
 }
 
@@ -46,6 +51,10 @@ type admin struct {
 func (a *admin) register(r grpc.ServiceRegistrar) {
 	runpb.RegisterServicesServer(r, a)
 	runpb.RegisterRevisionsServer(r, a)
+	runpb.RegisterWorkerPoolsServer(r, a)
+	runpb.RegisterJobsServer(r, a)
+	runpb.RegisterExecutionsServer(r, a)
+	runpb.RegisterTasksServer(r, a)
 	longrunningpb.RegisterOperationsServer(r, a)
 	r.RegisterService(locationsDesc(), a)
 }
@@ -122,6 +131,14 @@ func resourceOf(req any) string {
 		return r.GetParent() + "/services/" + r.GetServiceId()
 	case *runpb.UpdateServiceRequest:
 		return r.GetService().GetName()
+	case *runpb.CreateJobRequest:
+		return r.GetParent() + "/jobs/" + r.GetJobId()
+	case *runpb.UpdateJobRequest:
+		return r.GetJob().GetName()
+	case *runpb.CreateWorkerPoolRequest:
+		return r.GetParent() + "/workerPools/" + r.GetWorkerPoolId()
+	case *runpb.UpdateWorkerPoolRequest:
+		return r.GetWorkerPool().GetName()
 	}
 	for _, field := range []protoreflect.Name{"name", "parent", "resource"} {
 		if fd := m.ProtoReflect().Descriptor().Fields().ByName(field); fd != nil {
@@ -139,13 +156,13 @@ func (a *admin) who(ctx context.Context) string {
 	return a.account
 }
 
-// allowed tells whether the caller has a permission through the project's policy or the service's.
-func (a *admin) allowed(ctx context.Context, permission, resource string, n serviceName) bool {
+// allowed tells whether the caller has a permission through the project's policy or the resource's own.
+func (a *admin) allowed(ctx context.Context, permission, resource string, n scope) bool {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return a.permitted(c, permission, resource, n)
 }
 
-func (a *admin) permitted(c caller, permission, resource string, n serviceName) bool {
+func (a *admin) permitted(c caller, permission, resource string, n scope) bool {
 	if a.faults.DenyIAM != nil && a.faults.DenyIAM(c.email, permission, resource) {
 		return false
 	}
@@ -153,7 +170,7 @@ func (a *admin) permitted(c caller, permission, resource string, n serviceName) 
 }
 
 // authorize refuses a caller who lacks a permission; resource is what the refusal names.
-func (a *admin) authorize(ctx context.Context, permission, resource string, n serviceName) error {
+func (a *admin) authorize(ctx context.Context, permission, resource string, n scope) error {
 	if a.allowed(ctx, permission, resource, n) {
 		return nil
 	}
@@ -163,13 +180,19 @@ func (a *admin) authorize(ctx context.Context, permission, resource string, n se
 // authorizeRuntime refuses a caller who may not act as the service account that a service runs as, or who makes the
 // service public without the permission to do that.
 func (a *admin) authorizeRuntime(ctx context.Context, n serviceName, old, s *runpb.Service) error {
-	const actAs = "iam.serviceaccounts.actAs"
-	account := s.GetTemplate().GetServiceAccount()
-	if !a.allowed(ctx, actAs, account, n) && !a.allowed(ctx, "iam.serviceAccounts.actAs", account, n) {
-		return status.Errorf(codes.PermissionDenied, "Permission '%s' denied on service account %s (or it may not exist).", actAs, account)
+	if err := a.authorizeActAs(ctx, n, s.GetTemplate().GetServiceAccount()); err != nil {
+		return err
 	}
 	if s.GetInvokerIamDisabled() && !old.GetInvokerIamDisabled() {
 		return a.authorize(ctx, "run.services.setIamPolicy", n.namespaced(), n)
+	}
+	return nil
+}
+
+func (a *admin) authorizeActAs(ctx context.Context, n scope, account string) error {
+	const actAs = "iam.serviceaccounts.actAs"
+	if !a.allowed(ctx, actAs, account, n) && !a.allowed(ctx, "iam.serviceAccounts.actAs", account, n) {
+		return status.Errorf(codes.PermissionDenied, "Permission '%s' denied on service account %s (or it may not exist).", actAs, account)
 	}
 	return nil
 }
@@ -202,13 +225,22 @@ func (a *admin) service(field, name string) (serviceName, error) {
 	return n, err
 }
 
-// policies are the policies that decide about a service: the project's and, when it exists, its own.
-func (st *store) policies(n serviceName) []*iampb.Policy {
+func (a *admin) pool(field, name string) (serviceName, error) {
+	n, err := parsePool(field, name)
+	if err != nil {
+		return serviceName{}, err
+	}
+	n.location, err = a.checkLocation(field, n.location)
+	return n, err
+}
+
+// policies are the policies that decide about something: the project's and, when it exists, its own.
+func (st *store) policies(n scope) []*iampb.Policy {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	policies := []*iampb.Policy{st.project(n.project)}
-	if s := st.services[n]; s != nil {
-		policies = append(policies, s.policy)
+	policies := []*iampb.Policy{st.project(n.place().project)}
+	if p, err := st.policy(n); err == nil {
+		policies = append(policies, *p)
 	}
 	return policies
 }

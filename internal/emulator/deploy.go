@@ -20,7 +20,7 @@ import (
 const removalTimeout = time.Minute
 
 func key(n revisionName) serving.Key {
-	return serving.Key{Project: n.project, Region: n.region, Service: n.service, Name: n.revision}
+	return serving.Key{Project: n.project, Region: n.region, Service: n.service, Name: n.revision, Kind: n.kind}
 }
 
 // newRevision makes a revision of a service's template. The caller holds the mutex, settles, and starts it.
@@ -76,19 +76,41 @@ func (a *admin) startDeploy(s *service, r *revision) {
 // bringUp imports a revision's images and starts its first instance.
 func (a *admin) bringUp(ctx context.Context, s *service, r *revision) error {
 	observe := func(c *runpb.Condition) { a.observe(s, r, c) }
+	a.store.mu.Lock()
+	binauthz := s.pb.GetBinaryAuthorization()
+	a.store.mu.Unlock()
+	if err := a.around.checkDeploy(projectNumber(r.name.project), binauthz, r.template); err != nil {
+		return a.obstructed(err, observe)
+	}
 	template := a.images.pin(ctx, r.template)
 	a.store.mu.Lock()
 	r.template = template
 	low, high := a.share(s, r)
+	none := s.pb.GetScaling().GetManualInstanceCount() == 0
 	a.store.mu.Unlock()
 	// What the revision keeps warm counts only while traffic goes to it, which Scale tells the fleet.
 	template = proto.CloneOf(template)
-	template.GetScaling().MinInstanceCount = 0
+	if scaling := template.GetScaling(); scaling != nil {
+		scaling.MinInstanceCount = 0
+	}
+	// A worker pool without instances has none to look at.
+	template.HealthCheckDisabled = template.GetHealthCheckDisabled() || r.name.kind == serving.WorkerPool && none
 	return a.fleet.Deploy(ctx, serving.Revision{
-		Project: r.name.project, ProjectNumber: projectNumber(r.name.project), Region: r.name.region,
-		Service: r.name.service, Name: r.name.revision, Template: template,
+		Kind: r.name.kind, Env: r.name.poolEnv(), Project: r.name.project, ProjectNumber: projectNumber(r.name.project),
+		Region: r.name.region, Service: r.name.service, Name: r.name.revision, Template: template,
 		MinInstances: low, MaxInstances: high, LogURI: r.pb.GetLogUri(),
 	}, observe)
+}
+
+// obstructed shows which condition an obstacle fails.
+func (a *admin) obstructed(err error, observe func(*runpb.Condition)) error {
+	var obstacle *serving.DeployError
+	if errors.As(err, &obstacle) {
+		c := &runpb.Condition{Type: obstacle.Condition}
+		obstacle.Fail(c)
+		observe(c)
+	}
+	return err
 }
 
 // observe shows a condition that changed. Readiness itself is for conclude to tell.
@@ -172,7 +194,7 @@ func (a *admin) startDelete(s *service) {
 	pb := proto.CloneOf(s.pb)
 	pb.DeleteTime, pb.Reconciling = a.store.timestamp(), true
 	s.pb = pb
-	gone := grpcstatus.Errorf(codes.Aborted, "Service '%s' was deleted.", s.name.service)
+	gone := grpcstatus.Errorf(codes.Aborted, "%s '%s' was deleted.", s.name.noun(), s.name.service)
 	for _, w := range s.waiting {
 		a.store.finish(w.op, nil, gone)
 	}
@@ -201,11 +223,11 @@ func (a *admin) concludeDelete(s *service, err error) {
 		pb.DeleteTime = nil
 		s.pb = pb
 		a.store.settle(s)
-		err = grpcstatus.Errorf(codes.Internal, "deleting service '%s': %v", s.name.service, err)
+		err = grpcstatus.Errorf(codes.Internal, "deleting %s: %v", s.name, err)
 		a.logger.Error("deleting a service", "service", s.name.String(), "error", err)
 	}
 	for _, o := range s.deletions {
-		a.store.finish(o, result, err)
+		a.store.finish(o, s.name.show(result), err)
 	}
 	s.deletions = nil
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"cloud.google.com/go/run/apiv2/runpb"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -14,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
-// outputOnly tells whether clients cannot set a field of a Service: by the schema's own annotation, and the name, which
+// outputOnly tells whether clients cannot set a field of a resource: by the schema's own annotation, and the name, which
 // the request carries elsewhere.
 func outputOnly(fd protoreflect.FieldDescriptor) bool {
 	if fd.Name() == "name" {
@@ -28,21 +27,20 @@ func outputOnly(fd protoreflect.FieldDescriptor) bool {
 	return ok && slices.Contains(behaviours, annotations.FieldBehavior_OUTPUT_ONLY)
 }
 
-// writable is a copy of what a client may set in a service.
-func writable(s *runpb.Service) *runpb.Service {
+// writable is a copy of what a client may set in a resource.
+func writable[M proto.Message](s M) M {
 	s = proto.CloneOf(s)
 	m := s.ProtoReflect()
 	for i := range m.Descriptor().Fields().Len() {
-		if fd := m.Descriptor().Fields().Get(i); outputOnly(fd) {
+		if fd := m.Descriptor().Fields().Get(i); outputOnly(fd) || fd.Name() == "etag" {
 			m.Clear(fd)
 		}
 	}
-	s.Etag = ""
 	return s
 }
 
 // merge is current with what clients may set taken from next.
-func merge(current, next *runpb.Service) *runpb.Service {
+func merge[M proto.Message](current, next M) M {
 	out, from := proto.CloneOf(current), writable(next)
 	m := out.ProtoReflect()
 	for i := range m.Descriptor().Fields().Len() {
@@ -54,14 +52,14 @@ func merge(current, next *runpb.Service) *runpb.Service {
 }
 
 // masked is old with the fields of the mask, or all that a client may set, taken from given.
-func masked(old, given *runpb.Service, mask *fieldmaskpb.FieldMask) (*runpb.Service, error) {
+func masked[M proto.Message](old, given M, mask *fieldmaskpb.FieldMask) (M, error) {
 	if len(mask.GetPaths()) == 0 || slices.Contains(mask.GetPaths(), "*") {
 		return merge(old, given), nil
 	}
 	out := proto.CloneOf(old)
 	for _, path := range mask.GetPaths() {
 		if _, err := fieldmaskpb.New(old, path); err != nil {
-			return nil, status.Errorf(codes.InvalidArgument, "Invalid field path %q in update_mask.", path)
+			return old, status.Errorf(codes.InvalidArgument, "Invalid field path %q in update_mask.", path)
 		}
 		setPath(out.ProtoReflect(), given.ProtoReflect(), strings.Split(path, "."))
 	}

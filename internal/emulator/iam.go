@@ -43,31 +43,68 @@ func grant(p *iampb.Policy, role, member string) *iampb.Policy {
 	return p
 }
 
-// GetIamPolicy returns a service's own policy, without what it inherits.
+// policy is where a resource's own policy is kept. The caller holds the mutex.
+func (st *store) policy(n scope) (**iampb.Policy, error) {
+	switch n := n.(type) {
+	case serviceName:
+		s, err := st.find(n)
+		if err != nil {
+			return nil, err
+		}
+		return &s.policy, nil
+	case jobName:
+		j, err := st.findJob(n)
+		if err != nil {
+			return nil, err
+		}
+		return &j.policy, nil
+	}
+	return nil, status.Errorf(codes.InvalidArgument, "%v has no policy of its own.", n)
+}
+
+// guarded is a resource that has a policy of its own.
+type guarded interface {
+	scope
+	namespaced() string
+	permission(verb string) string
+}
+
+// guarded finds what an IAM request is about: a service, a worker pool or a job.
+func (a *admin) guarded(resource string) (guarded, error) {
+	if _, err := parsePool("resource", resource); err == nil {
+		return a.pool("resource", resource)
+	}
+	if _, err := parseJob("resource", resource); err == nil {
+		return a.job("resource", resource)
+	}
+	return a.service("resource", resource)
+}
+
+// GetIamPolicy returns a resource's own policy, without what it inherits.
 func (a *admin) GetIamPolicy(ctx context.Context, req *iampb.GetIamPolicyRequest) (*iampb.Policy, error) {
-	n, err := a.service("resource", req.GetResource())
+	n, err := a.guarded(req.GetResource())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.authorize(ctx, "run.services.getIamPolicy", n.namespaced(), n); err != nil {
+	if err := a.authorize(ctx, n.permission("getIamPolicy"), n.namespaced(), n); err != nil {
 		return nil, err
 	}
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	s, err := a.store.find(n)
+	p, err := a.store.policy(n)
 	if err != nil {
 		return nil, err
 	}
-	return s.policy, nil
+	return *p, nil
 }
 
-// SetIamPolicy replaces a service's policy. A policy that carries the etag of another version is refused.
+// SetIamPolicy replaces a resource's policy. A policy that carries the etag of another version is refused.
 func (a *admin) SetIamPolicy(ctx context.Context, req *iampb.SetIamPolicyRequest) (*iampb.Policy, error) {
-	n, err := a.service("resource", req.GetResource())
+	n, err := a.guarded(req.GetResource())
 	if err != nil {
 		return nil, err
 	}
-	if err := a.authorize(ctx, "run.services.setIamPolicy", n.namespaced(), n); err != nil {
+	if err := a.authorize(ctx, n.permission("setIamPolicy"), n.namespaced(), n); err != nil {
 		return nil, err
 	}
 	policy := proto.CloneOf(req.GetPolicy())
@@ -79,24 +116,24 @@ func (a *admin) SetIamPolicy(ctx context.Context, req *iampb.SetIamPolicyRequest
 	}
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	s, err := a.store.find(n)
+	p, err := a.store.policy(n)
 	if err != nil {
 		return nil, err
 	}
-	if len(policy.GetEtag()) > 0 && string(policy.GetEtag()) != string(s.policy.GetEtag()) {
+	if len(policy.GetEtag()) > 0 && string(policy.GetEtag()) != string((*p).GetEtag()) {
 		return nil, status.Error(codes.Aborted, "There were concurrent policy changes. "+
 			"Please retry the whole read-modify-write with exponential backoff. "+
 			"The request's ETag did not match the current policy's ETag.")
 	}
 	policy.Etag = []byte(newEtag())
 	policy.Version = max(policy.GetVersion(), 1)
-	s.policy = policy
+	*p = policy
 	return policy, nil
 }
 
 // TestIamPermissions returns those of the permissions that the caller has.
 func (a *admin) TestIamPermissions(ctx context.Context, req *iampb.TestIamPermissionsRequest) (*iampb.TestIamPermissionsResponse, error) {
-	n, err := a.service("resource", req.GetResource())
+	n, err := a.guarded(req.GetResource())
 	if err != nil {
 		return nil, err
 	}

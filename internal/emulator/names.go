@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/cloudssh/cloudssh/internal/emulator/serving"
 )
 
 // location is where resources live.
@@ -17,16 +19,39 @@ type location struct{ project, region string }
 
 func (l location) String() string { return "projects/" + l.project + "/locations/" + l.region }
 
-// serviceName and revisionName identify resources; they are the store's keys.
+func (l location) place() location { return l }
+
+// scope is something that policies decide about: a location, or what is in one.
+type scope interface{ place() location }
+
+// serviceName and revisionName identify resources; they are the store's keys. A worker pool is a service of another
+// kind: both have revisions, and differ in how they show themselves and in what sends their instances work.
 type serviceName struct {
 	location
 	service string
+	kind    serving.Kind
 }
 
-func (n serviceName) String() string { return n.location.String() + "/services/" + n.service }
+func (n serviceName) collection() string {
+	if n.kind == serving.WorkerPool {
+		return "workerPools"
+	}
+	return "services"
+}
+
+func (n serviceName) String() string {
+	return n.location.String() + "/" + n.collection() + "/" + n.service
+}
 
 // namespaced is the form that the platform's IAM errors use.
-func (n serviceName) namespaced() string { return "namespaces/" + n.project + "/services/" + n.service }
+func (n serviceName) namespaced() string {
+	return "namespaces/" + n.project + "/" + strings.ToLower(n.collection()) + "/" + n.service
+}
+
+// permission is the one that a verb needs: run.services.create, run.workerpools.create.
+func (n serviceName) permission(verb string) string {
+	return "run." + strings.ToLower(n.collection()) + "." + verb
+}
 
 type revisionName struct {
 	serviceName
@@ -72,16 +97,33 @@ func parseService(field, name string) (serviceName, error) {
 	if !ok {
 		return serviceName{}, malformed(field, name, pattern)
 	}
-	return serviceName{location{f[0], f[1]}, f[2]}, nil
+	return serviceName{location: location{f[0], f[1]}, service: f[2]}, nil
 }
 
-func parseRevision(field, name string) (revisionName, error) {
-	const pattern = "projects/*/locations/*/services/*/revisions/*"
+func parsePool(field, name string) (serviceName, error) {
+	const pattern = "projects/*/locations/*/workerPools/*"
 	f, ok := fields(name, pattern)
 	if !ok {
+		return serviceName{}, malformed(field, name, pattern)
+	}
+	return serviceName{location{f[0], f[1]}, f[2], serving.WorkerPool}, nil
+}
+
+// parseRevision takes a revision of a service or of a worker pool.
+func parseRevision(field, name string) (revisionName, error) {
+	const pattern = "projects/*/locations/*/services/*/revisions/*"
+	parent, revision, _ := strings.Cut(name, "/revisions/")
+	if revision == "" || strings.Contains(revision, "/") {
 		return revisionName{}, malformed(field, name, pattern)
 	}
-	return revisionName{serviceName{location{f[0], f[1]}, f[2]}, f[3]}, nil
+	n, err := parseService(field, parent)
+	if err != nil {
+		n, err = parsePool(field, parent)
+	}
+	if err != nil {
+		return revisionName{}, malformed(field, name, pattern)
+	}
+	return revisionName{n, revision}, nil
 }
 
 // projectNumber is the stable twelve-digit number of a project id.

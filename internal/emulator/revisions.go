@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/rules"
+	"github.com/cloudssh/cloudssh/internal/emulator/serving"
 )
 
 func (a *admin) revision(field, name string) (revisionName, error) {
@@ -40,9 +41,12 @@ func (a *admin) GetRevision(ctx context.Context, req *runpb.GetRevisionRequest) 
 	return r.pb, nil
 }
 
-// ListRevisions lists the revisions of a service, or with "-" of all services of a region, newest first.
+// ListRevisions lists the revisions of a service or worker pool, or with "-" of all of a region, newest first.
 func (a *admin) ListRevisions(ctx context.Context, req *runpb.ListRevisionsRequest) (*runpb.ListRevisionsResponse, error) {
-	n, err := a.service("parent", req.GetParent())
+	n, err := a.pool("parent", req.GetParent())
+	if n.kind != serving.WorkerPool {
+		n, err = a.service("parent", req.GetParent())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func (st *store) revisionsOf(n serviceName) ([]*runpb.Revision, error) {
 		}
 	}
 	var found []*runpb.Revision
-	for name, s := range st.services {
+	for name, s := range st.table(n) {
 		if name != n && (n.service != "-" || name.location != n.location) {
 			continue
 		}

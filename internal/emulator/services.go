@@ -9,9 +9,9 @@ import (
 	"cloud.google.com/go/run/apiv2/runpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/rules"
+	"github.com/cloudssh/cloudssh/internal/emulator/serving"
 )
 
 // CreateService creates a service. The operation is done when its first revision is ready or has failed; in both cases
@@ -21,29 +21,32 @@ func (a *admin) CreateService(ctx context.Context, req *runpb.CreateServiceReque
 	if err != nil {
 		return nil, err
 	}
-	return a.create(ctx, serviceName{l, req.GetServiceId()}, req.GetService(), req.GetValidateOnly())
+	return a.create(ctx, serviceName{location: l, service: req.GetServiceId()}, req.GetService(), req.GetValidateOnly())
 }
 
 func (a *admin) create(ctx context.Context, n serviceName, given *runpb.Service, validateOnly bool) (*longrunningpb.Operation, error) {
-	if err := a.authorize(ctx, "run.services.create", n.namespaced(), n); err != nil {
+	if err := a.authorize(ctx, n.permission("create"), n.namespaced(), n); err != nil {
 		return nil, err
 	}
-	if err := rules.Create(n.service, given); err != nil {
+	if err := n.checkCreate(given); err != nil {
+		return nil, err
+	}
+	if err := a.checkIngress("CreateService", n, given); err != nil {
 		return nil, err
 	}
 	s := writable(given)
 	s.Name = n.String()
-	rules.Defaults(s, defaultServiceAccount(n.project))
+	s = n.complete(s)
 	if err := a.authorizeRuntime(ctx, n, nil, s); err != nil {
 		return nil, err
 	}
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	if a.store.services[n] != nil {
+	if a.store.table(n)[n] != nil {
 		return nil, rules.AlreadyExists(n.service)
 	}
 	if validateOnly {
-		return finished(n.location, s, s)
+		return finished(n.location, n.show(s), n.show(s))
 	}
 	if err := a.open(); err != nil {
 		return nil, err
@@ -51,21 +54,23 @@ func (a *admin) create(ctx context.Context, n serviceName, given *runpb.Service,
 	now := a.store.timestamp()
 	s.Uid, s.CreateTime, s.UpdateTime, s.Generation = newUID(), now, now, 1
 	s.Creator, s.LastModifier, s.Etag = a.who(ctx), a.who(ctx), newEtag()
-	s.Uri = a.store.uri(n, "")
-	s.Urls = []string{s.GetUri()}
+	if n.kind == serving.Service {
+		s.Uri = a.store.uri(n, "")
+		s.Urls = []string{s.GetUri()}
+	}
 	svc := &service{
 		name: n, pb: s, policy: &iampb.Policy{Version: 1, Etag: []byte(newEtag())},
 		revisions: map[string]*revision{}, work: &sync.WaitGroup{},
 	}
 	svc.ctx, svc.cancel = context.WithCancel(a.ctx)
-	a.store.services[n] = svc
+	a.store.table(n)[n] = svc
 	return a.roll(svc)
 }
 
 // roll makes a revision of a service's new template and starts to deploy it. The caller holds the mutex.
 func (a *admin) roll(s *service) (*longrunningpb.Operation, error) {
 	r := a.newRevision(s)
-	o := a.store.begin(s.name.location, func() proto.Message { return s.pb })
+	o := a.store.begin(s.name.location, s.show)
 	s.waiting = append(s.waiting, waiter{o, r})
 	a.store.settle(s)
 	pb, err := o.proto()
@@ -119,23 +124,39 @@ func (a *admin) UpdateService(ctx context.Context, req *runpb.UpdateServiceReque
 	if err != nil {
 		return nil, err
 	}
+	return a.update(ctx, n, change{
+		given: req.GetService(), allowMissing: req.GetAllowMissing(), validateOnly: req.GetValidateOnly(),
+		apply: func(old *runpb.Service) (*runpb.Service, error) {
+			return masked(old, req.GetService(), req.GetUpdateMask())
+		},
+	})
+}
+
+// change is what an update request asks for.
+type change struct {
+	given                      *runpb.Service // as the request has it
+	apply                      func(old *runpb.Service) (*runpb.Service, error)
+	allowMissing, validateOnly bool
+}
+
+func (a *admin) update(ctx context.Context, n serviceName, c change) (*longrunningpb.Operation, error) {
 	for {
 		old, exists := a.snapshot(n)
 		if old == nil {
-			if req.GetAllowMissing() {
-				return a.create(ctx, n, req.GetService(), req.GetValidateOnly())
+			if c.allowMissing {
+				return a.create(ctx, n, c.given, c.validateOnly)
 			}
-			if err := a.authorize(ctx, "run.services.update", n.namespaced(), n); err != nil {
+			if err := a.authorize(ctx, n.permission("update"), n.namespaced(), n); err != nil {
 				return nil, err
 			}
-			return nil, rules.NotFound("SERVICE", n.service, n.region, n.project)
+			return nil, n.missing()
 		}
-		next, err := a.prepare(ctx, n, old, req, exists)
+		next, err := a.prepare(ctx, n, old, c, exists)
 		if err != nil {
 			return nil, err
 		}
-		if req.GetValidateOnly() {
-			return finished(n.location, next, next)
+		if c.validateOnly {
+			return finished(n.location, n.show(next), n.show(next))
 		}
 		if op, err := a.commit(ctx, n, old, next); op != nil || err != nil {
 			return op, err
@@ -147,7 +168,7 @@ func (a *admin) UpdateService(ctx context.Context, req *runpb.UpdateServiceReque
 func (a *admin) snapshot(n serviceName) (*runpb.Service, func(revision string) bool) {
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	s := a.store.services[n]
+	s := a.store.table(n)[n]
 	if s == nil {
 		return nil, nil
 	}
@@ -159,21 +180,22 @@ func (a *admin) snapshot(n serviceName) (*runpb.Service, func(revision string) b
 }
 
 // prepare is the service that an update asks for, checked.
-func (a *admin) prepare(ctx context.Context, n serviceName, old *runpb.Service, req *runpb.UpdateServiceRequest,
-	exists func(string) bool,
-) (*runpb.Service, error) {
-	if err := a.authorize(ctx, "run.services.update", n.namespaced(), n); err != nil {
+func (a *admin) prepare(ctx context.Context, n serviceName, old *runpb.Service, c change, exists func(string) bool) (*runpb.Service, error) {
+	if err := a.authorize(ctx, n.permission("update"), n.namespaced(), n); err != nil {
 		return nil, err
 	}
-	if e := req.GetService().GetEtag(); e != "" && e != old.GetEtag() {
+	if e := c.given.GetEtag(); e != "" && e != old.GetEtag() {
 		return nil, rules.EtagMismatch(n.service, e, old.GetEtag())
 	}
-	next, err := masked(old, req.GetService(), req.GetUpdateMask())
+	next, err := c.apply(old)
 	if err != nil {
 		return nil, err
 	}
-	rules.Defaults(next, defaultServiceAccount(n.project))
-	if err := rules.Update(old, next, exists); err != nil {
+	next = n.complete(next)
+	if err := n.checkUpdate(old, next, exists); err != nil {
+		return nil, err
+	}
+	if err := a.checkIngress("UpdateService", n, next); err != nil {
 		return nil, err
 	}
 	return next, a.authorizeRuntime(ctx, n, old, next)
@@ -183,12 +205,12 @@ func (a *admin) prepare(ctx context.Context, n serviceName, old *runpb.Service, 
 func (a *admin) commit(ctx context.Context, n serviceName, old, next *runpb.Service) (*longrunningpb.Operation, error) {
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	s := a.store.services[n]
+	s := a.store.table(n)[n]
 	if s == nil || s.pb.GetEtag() != old.GetEtag() {
 		return nil, nil
 	}
 	if s.deleting {
-		return nil, status.Errorf(codes.FailedPrecondition, "Service '%s' is being deleted.", n.service)
+		return nil, status.Errorf(codes.FailedPrecondition, "%s '%s' is being deleted.", n.noun(), n.service)
 	}
 	if err := a.open(); err != nil {
 		return nil, err
@@ -200,7 +222,7 @@ func (a *admin) commit(ctx context.Context, n serviceName, old, next *runpb.Serv
 	if rules.NewRevision(old, next) {
 		return a.roll(s)
 	}
-	o := a.store.begin(n.location, func() proto.Message { return s.pb })
+	o := a.store.begin(n.location, s.show)
 	s.waiting = append(s.waiting, waiter{op: o})
 	a.store.settle(s)
 	a.rescale(s)
@@ -214,7 +236,11 @@ func (a *admin) DeleteService(ctx context.Context, req *runpb.DeleteServiceReque
 	if err != nil {
 		return nil, err
 	}
-	if err := a.authorize(ctx, "run.services.delete", n.namespaced(), n); err != nil {
+	return a.remove(ctx, n, req.GetEtag(), req.GetValidateOnly())
+}
+
+func (a *admin) remove(ctx context.Context, n serviceName, etag string, validateOnly bool) (*longrunningpb.Operation, error) {
+	if err := a.authorize(ctx, n.permission("delete"), n.namespaced(), n); err != nil {
 		return nil, err
 	}
 	a.store.mu.Lock()
@@ -223,16 +249,16 @@ func (a *admin) DeleteService(ctx context.Context, req *runpb.DeleteServiceReque
 	if err != nil {
 		return nil, err
 	}
-	if e := req.GetEtag(); e != "" && e != s.pb.GetEtag() {
-		return nil, rules.EtagMismatch(n.service, e, s.pb.GetEtag())
+	if etag != "" && etag != s.pb.GetEtag() {
+		return nil, rules.EtagMismatch(n.service, etag, s.pb.GetEtag())
 	}
-	if req.GetValidateOnly() {
-		return finished(n.location, s.pb, s.pb)
+	if validateOnly {
+		return finished(n.location, s.show(), s.show())
 	}
 	if err := a.open(); err != nil {
 		return nil, err
 	}
-	o := a.store.begin(n.location, func() proto.Message { return s.pb })
+	o := a.store.begin(n.location, s.show)
 	s.deletions = append(s.deletions, o)
 	if !s.deleting {
 		a.startDelete(s)

@@ -57,7 +57,7 @@ func (st *store) answer(s *service) {
 		if reconciling {
 			return false
 		}
-		st.finish(w.op, s.pb, outcome(s.pb, w.rev))
+		st.finish(w.op, s.show(), outcome(s.pb, w.rev))
 		return true
 	})
 }

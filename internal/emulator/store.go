@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/rules"
+	"github.com/cloudssh/cloudssh/internal/emulator/serving"
 )
 
 // store is the state of the platform under one mutex. The messages in it are immutable: a change puts a changed
@@ -26,7 +27,9 @@ type store struct {
 	mu         sync.Mutex
 	changed    chan struct{} // closed, and replaced, at every change
 	services   map[serviceName]*service
-	tombstones []*runpb.Service // deleted services, oldest first
+	pools      map[serviceName]*service
+	jobs       map[jobName]*job
+	tombstones []*runpb.Service // deleted services and worker pools, oldest first
 	operations map[string]*operation
 	projects   map[string]*iampb.Policy // by project id
 	port       string                   // of the ingress, for the services' URLs
@@ -37,7 +40,7 @@ type store struct {
 // maxTombstones bounds what show_deleted can show.
 const maxTombstones = 200
 
-// service is one service; all of it belongs to the store's mutex.
+// service is one service or worker pool; all of it belongs to the store's mutex.
 type service struct {
 	name      serviceName
 	pb        *runpb.Service
@@ -71,7 +74,8 @@ type revision struct {
 
 func newStore(port string, now func() time.Time) *store {
 	return &store{
-		changed: make(chan struct{}), services: map[serviceName]*service{}, operations: map[string]*operation{},
+		changed: make(chan struct{}), services: map[serviceName]*service{}, pools: map[serviceName]*service{},
+		jobs: map[jobName]*job{}, operations: map[string]*operation{},
 		projects: map[string]*iampb.Policy{}, port: port, now: now,
 	}
 }
@@ -106,17 +110,33 @@ func (st *store) canonical(l location) location {
 	return l
 }
 
+// table is where the services of a name's kind are. The caller holds the mutex.
+func (st *store) table(n serviceName) map[serviceName]*service {
+	if n.kind == serving.WorkerPool {
+		return st.pools
+	}
+	return st.services
+}
+
 // find returns a service. The caller holds the mutex.
 func (st *store) find(n serviceName) (*service, error) {
-	if s := st.services[n]; s != nil {
+	if s := st.table(n)[n]; s != nil {
 		return s, nil
 	}
-	return nil, rules.NotFound("SERVICE", n.service, n.region, n.project)
+	return nil, n.missing()
+}
+
+func (n serviceName) missing() error {
+	kind := "SERVICE"
+	if n.kind == serving.WorkerPool {
+		kind = "WORKERPOOL"
+	}
+	return rules.NotFound(kind, n.service, n.region, n.project)
 }
 
 // findRevision returns a revision and its service. The caller holds the mutex.
 func (st *store) findRevision(n revisionName) (*service, *revision, error) {
-	if s := st.services[n.serviceName]; s != nil {
+	if s := st.table(n.serviceName)[n.serviceName]; s != nil {
 		if r := s.revisions[n.revision]; r != nil {
 			return s, r, nil
 		}
@@ -147,17 +167,24 @@ func (st *store) uri(n serviceName, tag string) string {
 
 // list returns the services that match, newest first, as the platform lists them.
 func (st *store) list(match func(serviceName) bool, deleted bool) []*runpb.Service {
+	return st.listIn(st.services, parseService, match, deleted)
+}
+
+// listIn is list for either kind; parse takes the names of that kind only.
+func (st *store) listIn(table map[serviceName]*service, parse func(field, name string) (serviceName, error),
+	match func(serviceName) bool, deleted bool,
+) []*runpb.Service {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	var found []*runpb.Service
-	for n, s := range st.services {
+	for n, s := range table {
 		if match(n) {
 			found = append(found, s.pb)
 		}
 	}
 	if deleted {
 		for _, pb := range st.tombstones {
-			if n, err := parseService("name", pb.GetName()); err == nil && match(n) {
+			if n, err := parse("name", pb.GetName()); err == nil && match(n) {
 				found = append(found, pb)
 			}
 		}
@@ -182,7 +209,7 @@ func newerFirst(a, b string) bool { return newestFirst(a, b) < 0 }
 func (st *store) bury(s *service) *runpb.Service {
 	pb := proto.CloneOf(s.pb)
 	pb.Reconciling = false
-	delete(st.services, s.name)
+	delete(st.table(s.name), s.name)
 	st.tombstones = append(st.tombstones, pb)
 	if n := len(st.tombstones); n > maxTombstones {
 		st.tombstones = slices.Clone(st.tombstones[n-maxTombstones:])

@@ -12,7 +12,7 @@ import (
 func permissions(role string) []string {
 	switch role {
 	case "roles/owner":
-		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), with("resourcemanager.projects", "setIamPolicy"))
+		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), with("resourcemanager.projects", "setIamPolicy"), secretRead())
 	case "roles/editor":
 		return slices.Concat(runDevelop(), registryAdmin(), logging(), accountUse())
 	case "roles/viewer":
@@ -25,7 +25,9 @@ func permissions(role string) []string {
 		return slices.Concat(runDevelop(), registryRead())
 	case "roles/run.viewer":
 		return runRead()
-	case "roles/run.invoker", "roles/run.servicesInvoker":
+	case "roles/run.invoker":
+		return []string{"run.routes.invoke", "run.jobs.run"}
+	case "roles/run.servicesInvoker":
 		return with("run.routes", "invoke")
 	case "roles/iam.serviceAccountUser":
 		return append(accountUse(), projectRead()...)
@@ -42,6 +44,8 @@ func permissions(role string) []string {
 		return registryAdmin()
 	case "roles/logging.viewer":
 		return logging()
+	case "roles/secretmanager.secretAccessor":
+		return append(secretRead(), projectRead()...)
 	}
 	return nil
 }
@@ -61,6 +65,10 @@ func runRead() []string {
 		with("run.operations", "get", "list"),
 		with("run.configurations", "get", "list"),
 		with("run.routes", "get", "list"),
+		with("run.jobs", "get", "list", "getIamPolicy"),
+		with("run.executions", "get", "list"),
+		with("run.tasks", "get", "list"),
+		with("run.workerpools", "get", "list", "getIamPolicy"),
 		with("run.locations", "list"),
 		projectRead(),
 	)
@@ -69,6 +77,9 @@ func runRead() []string {
 func runDevelop() []string {
 	return slices.Concat(runRead(),
 		with("run.services", "create", "update", "delete"),
+		with("run.jobs", "create", "update", "delete", "run", "runWithOverrides"),
+		with("run.executions", "cancel", "delete"),
+		with("run.workerpools", "create", "update", "delete"),
 		with("run.revisions", "delete"),
 		with("run.operations", "delete"),
 		with("run.routes", "invoke"),
@@ -76,7 +87,7 @@ func runDevelop() []string {
 }
 
 func runAll() []string {
-	return append(runDevelop(), "run.services.setIamPolicy")
+	return append(runDevelop(), "run.services.setIamPolicy", "run.jobs.setIamPolicy", "run.workerpools.setIamPolicy")
 }
 
 func registryRead() []string {
@@ -104,6 +115,9 @@ func registryAdmin() []string {
 func logging() []string {
 	return slices.Concat(with("logging.logEntries", "list"), with("logging.logs", "list"), projectRead())
 }
+
+// secretRead is what neither an editor nor a viewer has.
+func secretRead() []string { return with("secretmanager.versions", "access") }
 
 func projectRead() []string { return with("resourcemanager.projects", "get") }
 

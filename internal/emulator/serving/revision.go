@@ -51,6 +51,10 @@ func newRevision(f *Fleet, rev Revision) *revision {
 
 // limits combines the service's share of the scaling with the template's.
 func (r *revision) limits(minInstances, maxInstances int) {
+	if r.rev.Kind == WorkerPool { // it is scaled by hand
+		r.min, r.max = minInstances, minInstances
+		return
+	}
 	t := r.rev.Template.GetScaling()
 	r.min = max(minInstances, int(t.GetMinInstanceCount()))
 	switch ours := int(t.GetMaxInstanceCount()); {

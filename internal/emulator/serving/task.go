@@ -100,3 +100,15 @@ func (r *revision) taskError(err error) *DeployError {
 	}
 	return e
 }
+
+// Import pulls the images of a revision that is not run yet. The error is a [*DeployError] or why ctx ended.
+func (f *Fleet) Import(ctx context.Context, rev Revision) error {
+	p, err := newPlan(rev, 0)
+	if err == nil {
+		err = f.pull(ctx, p)
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return newRevision(f, rev).taskError(err)
+}
