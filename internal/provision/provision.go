@@ -64,6 +64,9 @@ type Request struct {
 	// Confirm, when not nil, is shown the twin that is about to be made, with its shape; its error ends Create. It is not
 	// asked about a twin that is joined.
 	Confirm func(context.Context, Twin) error
+	// Planned, when not nil, is told what Plan would say of a twin that is about to be made, before Confirm; not of one that
+	// is joined.
+	Planned func(Plan)
 	// Made, when not nil, is told of a twin as soon as it may exist, so before Create returns. With sets it.
 	Made func(Twin)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"google.golang.org/api/option"
 
@@ -40,8 +41,12 @@ type Options struct {
 	// nil means http.DefaultClient. RESTURL is its base, "https://run.googleapis.com" when empty.
 	REST    *http.Client
 	RESTURL string
-	// Remote are the options for the image registry: keychain, transport.
-	Remote []remote.Option
+	// API returns the base URL of another Google API by the first word of its host; nil means https://NAME.googleapis.com.
+	API func(name string) string
+	// Remote are the options for the image registry: transport, and the keychain that Keychain is too, which is for
+	// requests that they do not cover; nil means authn.DefaultKeychain.
+	Remote   []remote.Option
+	Keychain authn.Keychain
 	// Agent returns the agent for a processor architecture (GOARCH).
 	Agent func(ctx context.Context, arch string) (inject.Binary, error)
 	// AgentImage is the reference of the image that a sidecar copies the agent from, when a request names none.
@@ -58,6 +63,8 @@ type Backend struct {
 	Options
 	services  *run.ServicesClient
 	revisions *run.RevisionsClient
+	jobs      *run.JobsClient
+	pools     *run.WorkerPoolsClient
 	// pollFirst and pollMost are the pauses between two looks at an operation: the first, and the longest.
 	pollFirst, pollMost time.Duration
 }
@@ -73,23 +80,43 @@ func New(ctx context.Context, o Options) (*Backend, error) {
 	o.REST = cmp.Or(o.REST, http.DefaultClient)
 	o.RESTURL = strings.TrimSuffix(cmp.Or(o.RESTURL, defaultRESTURL), "/")
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	services, err := run.NewServicesClient(ctx, o.ClientOptions...)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to Cloud Run: %w", err)
+	b := &Backend{Options: o, pollFirst: 50 * time.Millisecond, pollMost: time.Second}
+	if err := b.connect(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("connecting to Cloud Run: %w", err), b.Close())
 	}
-	revisions, err := run.NewRevisionsClient(ctx, o.ClientOptions...)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("connecting to Cloud Run: %w", err), services.Close())
+	return b, nil
+}
+
+func (b *Backend) connect(ctx context.Context) (err error) {
+	if b.services, err = run.NewServicesClient(ctx, b.ClientOptions...); err != nil {
+		return err
 	}
-	return &Backend{
-		Options: o, services: services, revisions: revisions,
-		pollFirst: 50 * time.Millisecond, pollMost: time.Second,
-	}, nil
+	if b.revisions, err = run.NewRevisionsClient(ctx, b.ClientOptions...); err != nil {
+		return err
+	}
+	if b.jobs, err = run.NewJobsClient(ctx, b.ClientOptions...); err != nil {
+		return err
+	}
+	b.pools, err = run.NewWorkerPoolsClient(ctx, b.ClientOptions...)
+	return err
 }
 
 // Close ends the connections.
 func (b *Backend) Close() error {
-	return errors.Join(b.services.Close(), b.revisions.Close())
+	var errs []error
+	if b.services != nil {
+		errs = append(errs, b.services.Close())
+	}
+	if b.revisions != nil {
+		errs = append(errs, b.revisions.Close())
+	}
+	if b.jobs != nil {
+		errs = append(errs, b.jobs.Close())
+	}
+	if b.pools != nil {
+		errs = append(errs, b.pools.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (b *Backend) parent(region string) string {

@@ -1,6 +1,7 @@
 package cloudrun
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -40,8 +41,11 @@ type making struct {
 	progress provision.Progress
 	target   target
 	images   images
+	key      string // the fingerprint of the owner's
 	lease    provision.Lease
-	image    string // with the agent; empty until it is there
+	inject   provision.InjectMethod // decided: layer, sidecar or none
+	image    string                 // of the entered container; empty until the agent is provided for
+	sidecar  string                 // the agent's image, with InjectSidecar
 }
 
 // Create implements provision.Backend.
@@ -50,54 +54,84 @@ func (b *Backend) Create(ctx context.Context, req provision.Request, p provision
 	if err := m.prepare(ctx); err != nil {
 		return nil, err
 	}
+	if m.images.gone != nil {
+		err := m.step("restoring the image", func(update func(string)) (err error) {
+			m.images, err = m.restore(ctx, m.target, m.images, update)
+			return err
+		})
+		if err == nil {
+			err = m.settleMethod()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	return m.place(ctx)
 }
 
-// Plan implements provision.Backend. The name is the first choice: whether it is free only Create sees.
+// Plan implements provision.Backend. The name is the first choice: whether it is free only Create sees, and only it can
+// see whether a layer can be pushed.
 func (b *Backend) Plan(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Plan, error) {
 	m := &making{Backend: b, req: req, progress: p}
 	if err := m.prepare(ctx); err != nil {
 		return nil, err
 	}
-	name := m.req.Target.TwinName()
+	name := req.Target.TwinName()
 	spec, fields, err := m.spec(name, m.images.pinned[m.images.main])
 	if err != nil {
 		return nil, err
 	}
-	return &provision.Plan{Twin: m.twin(name, spec), Inject: provision.InjectLayer, Fields: fields}, nil
+	plan := m.plan(name, spec, fields)
+	return &plan, nil
 }
 
-// prepare reads all that the twin is made of, and changes nothing.
+func (m *making) plan(name string, spec *runpb.Service, fields []provision.Field) provision.Plan {
+	return provision.Plan{Twin: m.twin(name, spec), Inject: m.inject, Fields: fields}
+}
+
+// prepare reads all that the twin is made of, and changes nothing. What cannot work is an error here.
 func (m *making) prepare(ctx context.Context) error {
 	if m.req.MinInstances < 0 || m.req.MinInstances > 1 {
 		return fmt.Errorf("a twin keeps 0 or 1 instances, not %d", m.req.MinInstances)
 	}
-	key, err := fingerprint(m.req.Owner.PublicKey)
-	if err != nil {
+	var err error
+	if m.key, err = fingerprint(m.req.Owner.PublicKey); err != nil {
+		return err
+	}
+	if err := Validate(m.req.Overrides); err != nil {
 		return err
 	}
 	err = m.step("finding "+m.req.Target.String(), func(func(string)) (err error) {
-		m.target, err = m.find(ctx, m.req)
+		m.target, err = m.find(ctx, m.req.Target)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	err = m.step("reading image", func(update func(string)) (err error) {
-		m.images, err = m.read(ctx, m.target, update)
+		m.images, err = m.read(ctx, m.target, m.req, update)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	m.lease = m.newLease(key)
-	return nil
+	return m.settleMethod()
+}
+
+// settleMethod decides how the agent gets in, begins the lease and tries the derivation.
+func (m *making) settleMethod() error {
+	if err := m.choose(); err != nil {
+		return err
+	}
+	m.lease = m.newLease()
+	_, _, err := m.spec(m.req.Target.TwinName(), m.images.pinned[m.images.main])
+	return err
 }
 
 // twin is what is known of a twin before it is made.
 func (m *making) twin(name string, spec *runpb.Service) provision.Twin {
 	return provision.Twin{
-		Name: name, Source: m.target.name(), Project: m.Project, Region: m.target.region, Shape: shapeOf(spec),
+		Name: name, Source: m.req.Target.String(), Project: m.Project, Region: m.target.region, Shape: shapeOf(spec),
 		Lease: m.lease, Mine: true,
 	}
 }
@@ -118,11 +152,11 @@ func fingerprint(authorizedKey string) (string, error) {
 	return ssh.FingerprintSHA256(key), nil
 }
 
-func (m *making) newLease(key string) provision.Lease {
+func (m *making) newLease() provision.Lease {
 	return provision.Lease{
 		OwnerHash: provision.OwnerHash(m.req.Owner.Account), Account: m.req.Owner.Account, Reason: m.req.Reason,
-		Expires: m.expiry(m.req.Clock()), Keep: m.req.Keep, Key: key, Version: m.req.Version,
-		Spec: m.fingerprint(key), Maker: rand.Text(),
+		Expires: m.expiry(m.req.Clock()), Keep: m.req.Keep, Key: m.key, Version: m.req.Version,
+		Spec: m.fingerprint(), Maker: rand.Text(),
 	}
 }
 
@@ -137,21 +171,19 @@ func (m *making) expiry(now time.Time) time.Time {
 
 // fingerprint is a hash of all that makes one twin as good as another for this request: what runs, what the user asked
 // for, and which client can enter.
-func (m *making) fingerprint(key string) string {
+func (m *making) fingerprint() string {
 	h := sha256.New()
-	word := func(words ...string) {
+	word := func(words ...any) {
 		for _, w := range words {
-			h.Write(fmt.Appendf(nil, "%d:%s", len(w), w))
+			h.Write(fmt.Appendf(nil, "%d:%v", len(fmt.Sprint(w)), w))
 		}
 	}
-	word(m.target.revision.GetName(), m.target.revision.GetUid(), key, m.req.Version)
-	o := m.req.Overrides
-	word(o.CPU, o.Memory, o.ServiceAccount)
+	rev := m.target.revision
+	word(rev.GetName(), rev.GetUid(), rev.GetGeneration(), m.key, m.req.Version)
+	word(cmp.Or(m.req.Inject, provision.InjectAuto), m.req.AgentImage, m.req.Container, m.req.NoSidecars, m.req.WritableVolumes, m.req.GPU)
+	word(fmt.Sprintf("%#v", m.req.Overrides)) // maps in the order of their keys; none and empty are two things
 	for _, n := range slices.Sorted(maps.Keys(m.images.pinned)) {
-		word(fmt.Sprint(n), m.images.pinned[n])
-	}
-	for _, k := range slices.Sorted(maps.Keys(o.SetEnv)) {
-		word(k, o.SetEnv[k])
+		word(n, m.images.pinned[n])
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
@@ -240,7 +272,7 @@ func (m *making) look(ctx context.Context, name string) (state, *runpb.Service, 
 func (m *making) judge(svc *runpb.Service) state {
 	t, ok := m.twinOf(svc)
 	switch {
-	case !ok || t.Source != m.target.name() || t.OwnerHash != m.lease.OwnerHash:
+	case !ok || t.Source != m.req.Target.String() || t.OwnerHash != m.lease.OwnerHash:
 		return taken
 	case svc.GetDeleteTime() != nil:
 		return leaving
@@ -258,14 +290,10 @@ func (m *making) remove(ctx context.Context, svc *runpb.Service) error {
 }
 
 // derive makes the twin's spec. The agent goes into the image only now, when it is known that a twin is to be made.
-func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error) {
+func (m *making) derive(ctx context.Context, name string) (*runpb.Service, []provision.Field, error) {
 	if m.image == "" {
-		err := m.step("adding the agent", func(update func(string)) (err error) {
-			m.image, err = m.addAgent(ctx, m.images, update)
-			return err
-		})
-		if err != nil {
-			return nil, err
+		if err := m.addAgent(ctx); err != nil {
+			return nil, nil, err
 		}
 	}
 	m.lease.Expires = m.expiry(m.req.Clock()) // the lease begins here: a slow push is not the twin's time
@@ -275,21 +303,22 @@ func (m *making) derive(ctx context.Context, name string) (*runpb.Service, error
 			m.Logger.DebugContext(ctx, "the twin differs", "field", f.Path, "decision", f.Decision, "reason", f.Reason)
 		}
 	}
-	return twin, err
+	return twin, fields, err
 }
 
 // spec is the twin's of this name, with this image in the container that is entered.
 func (m *making) spec(name, image string) (*runpb.Service, []provision.Field, error) {
 	pinned := maps.Clone(m.images.pinned)
 	pinned[m.images.main] = image
-	main := m.target.revision.GetContainers()[m.images.main]
-	command, args := appCommand(main, m.req.Overrides)
+	command, args := appCommand(m.entered(), m.req.Overrides)
 	return Derive(m.target.service, m.target.revision, Spec{
-		Project: m.Project, Region: m.target.region, Name: name, Lease: m.lease, Made: m.req.Clock(), Images: pinned,
-		App: inject.AppOf(m.images.config, command, args, main.GetWorkingDir()),
-		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version,
-		Overrides: m.req.Overrides, Inject: m.req.Inject, AgentImage: m.req.AgentImage, Container: m.req.Container,
-		NoSidecars: m.req.NoSidecars, WritableVolumes: m.req.WritableVolumes, GPU: m.req.GPU,
-		MinInstances: m.req.MinInstances,
+		Project: m.Project, Region: m.target.region, Source: m.req.Target.String(), Name: name, Lease: m.lease, Made: m.req.Clock(),
+		Images: pinned, App: inject.AppOf(m.images.config, command, args, m.entered().GetWorkingDir()),
+		Key: m.req.Owner.PublicKey, IdleTimeout: m.req.IdleTimeout, Version: m.req.Version, MinInstances: m.req.MinInstances,
+		Overrides: m.req.Overrides, Inject: m.inject, AgentImage: cmp.Or(m.sidecar, m.agentImage()), Container: m.req.Container,
+		NoSidecars: m.req.NoSidecars, WritableVolumes: m.req.WritableVolumes, GPU: m.req.GPU, ExtraEnv: m.target.env,
 	})
 }
+
+// entered is the container that the agent goes into.
+func (m *making) entered() *runpb.Container { return m.target.revision.GetContainers()[m.images.main] }

@@ -202,7 +202,7 @@ func TestCreateElsewhere(t *testing.T) {
 			r.Owner.PublicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl other"
 		},
 		"another version": func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.Version = "v9" },
-		"other limits":    func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.Overrides.CPU = "4" },
+		"other limits":    func(_ *runpb.Service, r *provision.Request, _ *cloud) { r.Overrides.CPU = "2" },
 		"other variables": func(_ *runpb.Service, r *provision.Request, _ *cloud) {
 			r.Overrides.SetEnv = map[string]string{"A": "b"}
 		},
@@ -548,9 +548,9 @@ func TestCreateRegistryRefuses(t *testing.T) {
 		texts []string
 		hint  string
 	}{
-		"image gone":   {func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/manifests/v1") }, 404, []string{"gone from its registry"}, "revisions/app-00001:exportImage"},
+		"image gone":   {func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/manifests/v1") }, 404, []string{"gone from its registry", "exporting the image of app-00001: not here"}, "cloudssh app --image IMAGE"},
 		"read refused": {manifests(http.MethodGet), 403, []string{"reading image"}, "artifactregistry.repositories.downloadArtifacts, in roles/artifactregistry.reader"},
-		"push refused": {func(r *http.Request) bool { return r.Method == http.MethodPost }, 403, []string{"pushing"}, "artifactregistry.repositories.uploadArtifacts, in roles/artifactregistry.writer"},
+		"push refused": {func(r *http.Request) bool { return r.Method == http.MethodPost }, 403, []string{"pushing", "and a sidecar cannot bring the agent", "none is known"}, "artifactregistry.repositories.uploadArtifacts, in roles/artifactregistry.writer"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			c, b := start(t)

@@ -34,11 +34,6 @@ func entered(all []*runpb.Container, name string) (int, error) {
 	return i, nil
 }
 
-// mainContainer is the index of the container that takes requests: the one with a port, else the first.
-func mainContainer(all []*runpb.Container) int {
-	return max(0, slices.IndexFunc(all, func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 }))
-}
-
 // containerNames are the names of containers; one without is shown by its place.
 func containerNames(all []*runpb.Container) []string {
 	var names []string

@@ -5,112 +5,200 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
-	"google.golang.org/api/iterator"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
-	"cloud.google.com/go/run/apiv2/runpb"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
 )
 
-// target is what a twin is to be made of.
-type target struct {
-	service  *runpb.Service
-	revision *runpb.Revision
-	region   string
-}
+const (
+	// suggestTimeout bounds what is asked for nothing but a better error.
+	suggestTimeout = 10 * time.Second
+	// regionsAtOnce is how many regions are asked at the same time.
+	regionsAtOnce = 16
+)
 
-func (t target) name() string { return lastSegment(t.service.GetName()) }
-
-// find reads the service and the revision of it that runs, or the one asked for.
-func (b *Backend) find(ctx context.Context, req provision.Request) (target, error) {
-	if err := provision.CheckName(req.Target.Name); err != nil {
-		return target{}, err
-	}
-	region := b.Region
-	if region == "" {
-		var err error
-		if region, err = b.regionOf(ctx, req.Target.Name); err != nil {
-			return target{}, err
-		}
-	}
-	svc, err := b.services.GetService(ctx, &runpb.GetServiceRequest{Name: b.resource(region, req.Target.Name)})
-	switch {
-	case status.Code(err) == codes.NotFound:
-		return target{}, b.unknown(ctx, req.Target.Name, region)
-	case err != nil:
-		return target{}, b.explain(err, "reading service "+req.Target.Name, "run.services.get")
-	}
-	if t, ok := b.twinOf(svc); ok {
-		return target{}, provision.Hint(fmt.Errorf("%s is itself a twin, of %s", t.Name, t.Source), "cloudssh "+t.Source)
-	}
-	rev, err := b.revision(ctx, svc, req.Target.Revision)
-	return target{service: svc, revision: rev, region: region}, err
-}
-
-// regionOf looks for a service in all regions.
-func (b *Backend) regionOf(ctx context.Context, service string) (string, error) {
-	all, err := b.survey(ctx)
+// regionOf looks for a target in all regions.
+func (b *Backend) regionOf(ctx context.Context, want provision.Target) (string, error) {
+	all, err := b.survey(ctx, want, "")
 	if err != nil {
 		return "", err
 	}
-	switch regions := all.regionsOf(service); len(regions) {
+	switch regions := all.regionsOf(want.Name); len(regions) {
 	case 0:
-		return "", all.unknown(service, "")
+		return "", all.unknown("", b.namesakes(ctx, want, ""))
 	case 1:
 		return regions[0], nil
 	default:
 		var hints []string
 		for _, r := range regions {
-			hints = append(hints, fmt.Sprintf("cloudssh %s --region %s", service, r))
+			hints = append(hints, fmt.Sprintf("cloudssh %s --region %s", want, r))
 		}
-		return "", provision.Hint(fmt.Errorf("service %s is in several regions: %s; choose one with --region",
-			service, strings.Join(regions, ", ")), hints...)
+		return "", provision.Hint(fmt.Errorf("%s %s is in several regions: %s; choose one with --region",
+			want.Kind.Words(), want.Name, strings.Join(regions, ", ")), hints...)
 	}
 }
 
-// unknown says that a region has no such service, and what there is. The listing only helps: without it the error is
+// unknown says that a region has no such target, and what there is. The listing only helps: without it the error is
 // shorter.
-func (b *Backend) unknown(ctx context.Context, service, region string) error {
-	all, err := b.survey(ctx)
+func (b *Backend) unknown(ctx context.Context, want provision.Target, region string) error {
+	ctx, cancel := context.WithTimeout(ctx, suggestTimeout)
+	defer cancel()
+	others := b.namesakes(ctx, want, region)
+	all, err := b.survey(ctx, want, region)
 	if err != nil {
-		b.Logger.DebugContext(ctx, "listing services for a suggestion", "error", err)
-		return fmt.Errorf("no service %s in %s of project %s", service, region, b.Project)
+		b.Logger.DebugContext(ctx, "listing for a suggestion", "error", err)
+		if len(others) == 0 {
+			return fmt.Errorf("no %s %s in %s of project %s", want.Kind.Words(), want.Name, region, b.Project)
+		}
 	}
-	return all.unknown(service, region)
+	return all.unknown(region, others)
 }
 
-// survey is all services of a project.
+// survey is what there is of a target's kind: all services of a project, or the jobs or worker pools of a region. Without
+// a region, of the latter only those of the target's name.
 type survey struct {
+	want        provision.Target
 	project     string
-	services    []provision.Service
+	there       []provision.Service
 	unreachable []string
 }
 
-func (b *Backend) survey(ctx context.Context) (survey, error) {
-	s := survey{project: b.Project}
+func (b *Backend) survey(ctx context.Context, want provision.Target, region string) (survey, error) {
+	s := survey{project: b.Project, want: want}
+	switch {
+	case want.Kind == "" || want.Kind == provision.KindService:
+		return b.allServices(ctx, s)
+	case region == "":
+		regions, unreachable, err := b.everywhere(ctx, want)
+		for _, r := range regions {
+			s.there = append(s.there, provision.Service{Name: want.Name, Region: r})
+		}
+		s.unreachable = unreachable
+		return s, err
+	}
+	names, err := b.namesOf(ctx, want.Kind, region)
+	for _, n := range names {
+		s.there = append(s.there, provision.Service{Name: n, Region: region})
+	}
+	return s, err
+}
+
+func (b *Backend) allServices(ctx context.Context, s survey) (survey, error) {
 	for k, err := range b.list(ctx, "") {
 		var some *UnreachableError
 		switch {
 		case errors.As(err, &some):
 			s.unreachable = some.Regions
 		case err != nil:
-			return survey{}, err
+			return s, err
 		case !provision.IsTwin(k.Metadata.Labels):
-			s.services = append(s.services, provision.Service{Name: k.Metadata.Name, Region: k.region()})
+			s.there = append(s.there, provision.Service{Name: k.Metadata.Name, Region: k.region()})
 		}
 	}
 	return s, nil
 }
 
-func (s survey) regionsOf(service string) []string {
+// everywhere are the regions that have a job or worker pool of this name, and those that did not answer. Neither version
+// of the API lists them across regions.
+func (b *Backend) everywhere(ctx context.Context, t provision.Target) (regions, unreachable []string, err error) {
+	all, err := b.regions(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var mu sync.Mutex
+	var last error
+	var g errgroup.Group
+	g.SetLimit(regionsAtOnce)
+	for _, r := range all {
+		g.Go(func() error {
+			there, err := b.has(ctx, t, r)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				last = err
+				unreachable = append(unreachable, r)
+			case there:
+				regions = append(regions, r)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	slices.Sort(unreachable)
+	slices.Sort(regions)
+	if len(unreachable) == len(all) {
+		return nil, nil, b.explain(last, "looking for "+t.String(), "")
+	}
+	return regions, unreachable, nil
+}
+
+// regions are those that Cloud Run has for the project.
+func (b *Backend) regions(ctx context.Context) ([]string, error) {
+	var all []string
+	for token := ""; ; {
+		var page struct {
+			Locations []struct {
+				LocationID string `json:"locationId"`
+			} `json:"locations"`
+			NextPageToken string `json:"nextPageToken"`
+		}
+		path := "/v1/projects/" + b.Project + "/locations"
+		if token != "" {
+			path += "?" + url.Values{"pageToken": {token}}.Encode()
+		}
+		if err := b.get(ctx, path, &page); err != nil {
+			return nil, b.explain(err, "listing the regions of "+b.Project, "run.locations.list")
+		}
+		for _, l := range page.Locations {
+			all = append(all, l.LocationID)
+		}
+		if token = page.NextPageToken; token == "" {
+			return all, nil
+		}
+	}
+}
+
+// namesakes are the targets of other kinds that have this name.
+func (b *Backend) namesakes(ctx context.Context, want provision.Target, region string) []provision.Target {
+	ctx, cancel := context.WithTimeout(ctx, suggestTimeout)
+	defer cancel()
+	var found []provision.Target
+	for _, kind := range []provision.Kind{provision.KindService, provision.KindJob, provision.KindWorkerPool} {
+		other := provision.Target{Kind: kind, Name: want.Name}
+		if other.String() == want.String() || other.Check() != nil {
+			continue
+		}
+		there, err := false, error(nil)
+		if region != "" {
+			there, err = b.has(ctx, other, region)
+		} else {
+			var regions []string
+			regions, _, err = b.everywhere(ctx, other)
+			there = len(regions) > 0
+		}
+		if err != nil {
+			b.Logger.DebugContext(ctx, "looking for a namesake", "target", other, "error", err)
+		}
+		if there {
+			found = append(found, other)
+		}
+	}
+	return found
+}
+
+func (s survey) regionsOf(name string) []string {
 	var regions []string
-	for _, svc := range s.services {
-		if svc.Name == service {
+	for _, svc := range s.there {
+		if svc.Name == name {
 			regions = append(regions, svc.Region)
 		}
 	}
@@ -118,54 +206,73 @@ func (s survey) regionsOf(service string) []string {
 	return slices.Compact(regions)
 }
 
-// unknown is the error for a service that is not in region, or in any when that is empty.
-func (s survey) unknown(service, region string) error {
+// unknown is the error for a target that is not in region, or in any when that is empty. others are of its name and of
+// other kinds.
+func (s survey) unknown(region string, others []provision.Target) error {
 	where := "any region of project " + s.project
 	if region != "" {
 		where = region + " of project " + s.project
 	}
-	msg := fmt.Sprintf("no service %s in %s", service, where)
+	msg := fmt.Sprintf("no %s %s in %s", s.want.Kind.Words(), s.want.Name, where)
 	if len(s.unreachable) > 0 {
 		msg += " (no answer from " + strings.Join(s.unreachable, ", ") + ")"
 	}
 	var hints []string
-	for _, elsewhere := range s.regionsOf(service) {
-		hints = append(hints, fmt.Sprintf("cloudssh %s --region %s", service, elsewhere))
+	for _, other := range others {
+		msg += fmt.Sprintf("; there is a %s of that name", other.Kind.Words())
+		hints = append(hints, "cloudssh "+other.String())
+	}
+	for _, elsewhere := range s.regionsOf(s.want.Name) {
+		hints = append(hints, fmt.Sprintf("cloudssh %s --region %s", s.want, elsewhere))
 	}
 	if len(hints) == 0 {
-		near := s.near(service, region)
-		if len(near) > 0 {
-			msg += "; did you mean " + strings.Join(near, " or ") + "?"
-		}
-		for _, n := range near {
-			hints = append(hints, "cloudssh "+n)
-		}
-	}
-	if len(s.services) == 0 {
-		msg += "; the project has no services"
-		hints = append(hints, "cloudssh demo   (needs no project)")
-	}
-	if len(hints) == 0 {
-		hints = append(hints, "gcloud run services list --project "+s.project)
+		meant, more := s.suggest(region)
+		msg, hints = msg+meant, more
 	}
 	return provision.Hint(errors.New(msg), hints...)
 }
 
+// suggest adds to an error what may have been meant, and where to look.
+func (s survey) suggest(region string) (text string, hints []string) {
+	var near []string
+	for _, name := range s.near(s.want.Name, region) {
+		near = append(near, provision.Target{Kind: s.want.Kind, Name: name}.String())
+	}
+	if len(near) > 0 {
+		text = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	for _, n := range near {
+		hints = append(hints, "cloudssh "+n)
+	}
+	collection := map[provision.Kind]string{provision.KindJob: "jobs", provision.KindWorkerPool: "worker-pools"}[s.want.Kind]
+	if collection == "" {
+		collection = "services"
+		if len(s.there) == 0 {
+			text += "; the project has no services"
+			hints = append(hints, "cloudssh demo   (needs no project)")
+		}
+	}
+	if len(hints) == 0 {
+		hints = append(hints, fmt.Sprintf("gcloud run %s list --project %s", collection, s.project))
+	}
+	return text, hints
+}
+
 // near are the up to three names most like the one given.
-func (s survey) near(service, region string) []string {
+func (s survey) near(name, region string) []string {
 	const most = 3
 	type candidate struct {
 		name string
 		d    int
 	}
 	var found []candidate
-	for _, svc := range s.services {
+	for _, svc := range s.there {
 		if region != "" && svc.Region != region {
 			continue
 		}
-		d := distance(service, svc.Name)
-		within := len(service) >= 3 && (strings.Contains(svc.Name, service) || strings.Contains(service, svc.Name))
-		if d <= max(2, len(service)/3) || within {
+		d := distance(name, svc.Name)
+		within := len(name) >= 3 && (strings.Contains(svc.Name, name) || strings.Contains(name, svc.Name))
+		if d <= max(2, len(name)/3) || within {
 			found = append(found, candidate{svc.Name, d})
 		}
 	}
@@ -198,51 +305,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// revision reads the revision asked for, or else the one that runs.
-func (b *Backend) revision(ctx context.Context, svc *runpb.Service, asked string) (*runpb.Revision, error) {
-	name := asked
-	if name == "" {
-		name = running(svc)
-	}
-	if name == "" {
-		return nil, fmt.Errorf("service %s has no revision", lastSegment(svc.GetName()))
-	}
-	full := svc.GetName() + "/revisions/" + lastSegment(name)
-	rev, err := b.revisions.GetRevision(ctx, &runpb.GetRevisionRequest{Name: full})
-	if status.Code(err) == codes.NotFound && asked != "" {
-		return nil, b.noRevision(ctx, svc, asked)
-	}
-	return rev, b.explain(err, "reading revision "+lastSegment(name), "run.revisions.get")
-}
-
-// running is the revision that gets the most traffic; else the newest that was ever ready; else, for a service that never
-// came up, the newest.
-func running(svc *runpb.Service) string {
-	best, most := svc.GetLatestReadyRevision(), int32(0)
-	for _, t := range svc.GetTrafficStatuses() {
-		if t.GetRevision() != "" && t.GetPercent() > most {
-			best, most = t.GetRevision(), t.GetPercent()
-		}
-	}
-	return cmp.Or(best, svc.GetLatestCreatedRevision())
-}
-
-func (b *Backend) noRevision(ctx context.Context, svc *runpb.Service, asked string) error {
-	const most = 5
-	err := fmt.Errorf("no revision %s of service %s", asked, lastSegment(svc.GetName()))
-	var hints []string
-	it := b.revisions.ListRevisions(ctx, &runpb.ListRevisionsRequest{Parent: svc.GetName()})
-	for len(hints) < most {
-		rev, lerr := it.Next()
-		if lerr != nil {
-			if !errors.Is(lerr, iterator.Done) {
-				b.Logger.DebugContext(ctx, "listing revisions for a suggestion", "error", lerr)
-			}
-			break
-		}
-		hints = append(hints, fmt.Sprintf("cloudssh %s --revision %s", lastSegment(svc.GetName()), lastSegment(rev.GetName())))
-	}
-	return provision.Hint(err, hints...)
 }

@@ -13,56 +13,97 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"cloud.google.com/go/run/apiv2/runpb"
+
 	"github.com/cloudssh/cloudssh/internal/inject"
 	"github.com/cloudssh/cloudssh/internal/provision"
 )
 
-// images are those of a revision, as they run.
+// images are those of a target, as they run.
 type images struct {
-	// pinned are references by digest, by the container's index; a sidecar that could not be pinned is absent.
+	// pinned are references by digest, by the container's index; one that could not be pinned is absent.
 	pinned map[int]string
-	// main is the index of the container that takes requests, base its image for Cloud Run's platform, config the
-	// latter's.
-	main   int
-	base   v1.Image
-	config *v1.ConfigFile
+	// main is the index of the container that is entered, base its image for Cloud Run's platform, config the latter's.
+	// base is nil when no layer can be appended, and noLayer then says why.
+	main    int
+	base    v1.Image
+	config  *v1.ConfigFile
+	noLayer error
+	// gone is the error of an image that its registry does not have any more; base and config are empty then.
+	gone error
 }
 
-// read pins the images of a revision and reads the one that the agent goes into.
-func (b *Backend) read(ctx context.Context, t target, update func(string)) (images, error) {
+// read pins the images of a target and reads the one that the agent goes into.
+func (b *Backend) read(ctx context.Context, t target, req provision.Request, update func(string)) (images, error) {
 	containers := t.revision.GetContainers()
-	if len(containers) == 0 {
-		return images{}, fmt.Errorf("revision %s has no container", lastSegment(t.revision.GetName()))
+	main, err := entered(containers, req.Container)
+	if err != nil {
+		return images{}, err
 	}
-	i := images{pinned: map[int]string{}, main: mainContainer(containers)}
+	i := images{pinned: map[int]string{}, main: main, config: &v1.ConfigFile{}}
+	if i.gone, err = b.pinAll(ctx, t, req, i, update); err != nil || i.gone != nil {
+		return i, err
+	}
+	i.base, i.config, err = b.resolve(ctx, i.pinned[main])
+	_, missing := refusal(err)
+	command, _ := appCommand(containers[main], req.Overrides)
+	switch {
+	case err == nil:
+		return i, nil
+	case missing && req.Target.Image == "":
+		i.gone, i.config = b.imageError(err, i.pinned[main], t), &v1.ConfigFile{}
+		return i, nil
+	case errors.Is(err, errNoLayer):
+		i.noLayer = err
+		return i, nil
+	case len(command) > 0 && denied(err): // the platform may read what the user may not, and the config is not needed
+		i.noLayer, i.config = b.imageError(err, i.pinned[main], t), &v1.ConfigFile{}
+		return i, nil
+	}
+	return i, b.imageError(err, i.pinned[main], t)
+}
+
+// pinAll fills i.pinned. gone is the error of the entered container's image when the registry does not have it and its
+// digest is not known.
+func (b *Backend) pinAll(ctx context.Context, t target, req provision.Request, i images, update func(string)) (gone, err error) {
 	running := digests{}
-	for n, c := range containers {
-		if !strings.Contains(c.GetImage(), "@") && running.empty() {
-			running = b.digests(ctx, t)
-		}
-		pinned, err := b.pin(ctx, c.GetName(), c.GetImage(), running.of(c.GetName(), n == i.main), update)
-		if err != nil && n == i.main {
-			return images{}, b.imageError(err, c.GetImage(), t)
-		}
-		if err != nil { // the platform has its own copy of a sidecar's image, and may read what the user may not
-			b.Logger.WarnContext(ctx, "the sidecar's image is taken by its tag", "container", c.GetName(), "error", err)
+	for n, c := range t.revision.GetContainers() {
+		if req.NoSidecars && n != i.main {
 			continue
 		}
-		i.pinned[n] = pinned
+		image, runs := c.GetImage(), ""
+		if n == i.main && req.Target.Image != "" {
+			image = req.Target.Image
+		} else if !strings.Contains(image, "@") {
+			if running.empty() {
+				running = b.digests(ctx, t)
+			}
+			runs = running.of(c.GetName(), n == mainContainer(t.revision.GetContainers()))
+		}
+		asked := n == i.main && req.Target.Image != "" // then the tag's meaning now is what is wanted
+		pinned, err := b.pin(ctx, c.GetName(), image, runs, asked, update)
+		_, missing := refusal(err)
+		switch {
+		case err == nil:
+			i.pinned[n] = pinned
+		case n == i.main && missing && !asked:
+			return b.imageError(err, image, t), nil
+		case n == i.main:
+			return nil, b.imageError(err, image, t)
+		default: // the platform has its own copy of a sidecar's image, and may read what the user may not
+			b.Logger.WarnContext(ctx, "the sidecar's image is taken by its tag", "container", c.GetName(), "error", err)
+		}
 	}
-	ref, err := name.ParseReference(i.pinned[i.main])
-	if err != nil {
-		return images{}, fmt.Errorf("reading the image's name: %w", err)
-	}
-	if i.base, err = inject.Resolve(ctx, ref, b.Remote...); err != nil {
-		return images{}, b.imageError(err, i.pinned[i.main], t)
-	}
-	i.config, err = i.base.ConfigFile()
-	return i, err
+	return nil, nil
+}
+
+// mainContainer is the index of the container that takes requests: the one with a port, else the first.
+func mainContainer(all []*runpb.Container) int {
+	return max(0, slices.IndexFunc(all, func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 }))
 }
 
 // pin is a reference by digest: the one given, if it is one; the one that runs; or what the tag means now.
-func (b *Backend) pin(ctx context.Context, container, image, running string, update func(string)) (string, error) {
+func (b *Backend) pin(ctx context.Context, container, image, running string, asked bool, update func(string)) (string, error) {
 	ref, err := name.ParseReference(image)
 	if err != nil {
 		return "", fmt.Errorf("reading the image's name: %w", err)
@@ -77,10 +118,34 @@ func (b *Backend) pin(ctx context.Context, container, image, running string, upd
 	if err != nil {
 		return "", err
 	}
-	b.Logger.WarnContext(ctx, "Cloud Run does not tell which image runs; taking what the tag means now",
-		"container", container, "image", image, "digest", desc.Digest)
-	update(fmt.Sprintf("%s as it is now", image))
+	if !asked {
+		b.Logger.WarnContext(ctx, "Cloud Run does not tell which image runs; taking what the tag means now",
+			"container", container, "image", image, "digest", desc.Digest)
+		update(fmt.Sprintf("%s as it is now", image))
+	}
 	return ref.Context().Digest(desc.Digest.String()).String(), nil
+}
+
+// resolve reads an image by its reference. errNoLayer comes with a config.
+func (b *Backend) resolve(ctx context.Context, pinned string) (v1.Image, *v1.ConfigFile, error) {
+	ref, err := name.ParseReference(pinned)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the image's name: %w", err)
+	}
+	base, err := inject.Resolve(ctx, ref, b.Remote...)
+	if errors.Is(err, inject.ErrUnsupported) {
+		config, serr := b.readSchema1(ctx, ref)
+		if config == nil || serr != nil {
+			return nil, nil, errors.Join(provision.Hint(err,
+				"docker buildx build --platform linux/amd64 --push ...   (an image that Cloud Run can run)"), serr)
+		}
+		return nil, config, fmt.Errorf("%s is in the format Docker schema 1: %w", ref, errNoLayer)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := base.ConfigFile()
+	return base, config, err
 }
 
 func (b *Backend) remote(ctx context.Context) []remote.Option {
@@ -115,6 +180,9 @@ func (b *Backend) digests(ctx context.Context, t target) digests {
 		} `json:"status"`
 	}
 	d := digests{asked: true, containers: map[string]string{}}
+	if t.asked.Kind == provision.KindJob { // which has none
+		return d
+	}
 	err := b.get(ctx, "/v1/"+b.parent(t.region)+"/revisions/"+lastSegment(t.revision.GetName()), &rev)
 	if err != nil {
 		b.Logger.DebugContext(ctx, "asking which image runs", "error", err)
@@ -127,9 +195,9 @@ func (b *Backend) digests(ctx context.Context, t target) digests {
 	return d
 }
 
-// addAgent puts the agent into the image and the image into the repository that its base came from, unless it is there.
+// pushLayer puts the agent into the image and the image into the repository that its base came from, unless it is there.
 // It returns the new image's reference by digest.
-func (b *Backend) addAgent(ctx context.Context, i images, update func(string)) (string, error) {
+func (b *Backend) pushLayer(ctx context.Context, i images, update func(string)) (string, error) {
 	agent, err := b.Agent(ctx, arch)
 	if err != nil {
 		return "", fmt.Errorf("getting the agent: %w", err)
@@ -174,6 +242,12 @@ func (b *Backend) push(ctx context.Context, img v1.Image, digest v1.Hash, tag na
 	return nil
 }
 
+// denied reports whether a registry wants other credentials than ours, or more permissions.
+func denied(err error) bool {
+	is, _ := refusal(err)
+	return is
+}
+
 // refusal is the kind of an HTTP status that a registry answered with.
 func refusal(err error) (denied, missing bool) {
 	var te *transport.Error
@@ -189,25 +263,38 @@ func refusal(err error) (denied, missing bool) {
 	return false, false
 }
 
+// imageError says which image of what could not be read, and what to try.
 func (b *Backend) imageError(err error, image string, t target) error {
 	denied, missing := refusal(err)
-	err = fmt.Errorf("reading image %s of service %s: %w", image, t.name(), err)
 	switch {
+	case missing && t.asked.Image != "":
+		return provision.Hint(fmt.Errorf("there is no image %s: %w", image, err), "crane ls "+repositoryOf(image))
 	case missing:
-		return provision.Hint(fmt.Errorf("the image %s is gone from its registry: %w", image, err),
-			"Cloud Run keeps a copy of its own; put it back with",
-			fmt.Sprintf(`curl -X POST -H "Authorization: Bearer $(gcloud auth print-access-token)" -H 'Content-Type: application/json' `+
-				`-d '{"destinationRepo": "%s-docker.pkg.dev/%s/REPOSITORY"}' https://run.googleapis.com/v2/%s:exportImage`,
-				t.region, b.Project, t.revision.GetName()))
-	case denied:
+		return fmt.Errorf("the image %s of %s %s is gone from its registry: %w", image, t.asked.Kind.Words(), t.asked.Name, err)
+	}
+	err = fmt.Errorf("reading image %s of %s %s: %w", image, t.asked.Kind.Words(), t.asked.Name, err)
+	if denied {
 		return b.registryDenied(err, image, "artifactregistry.repositories.downloadArtifacts")
 	}
 	return err
 }
 
+// repositoryOf is an image's name without tag and digest.
+func repositoryOf(image string) string {
+	ref, err := name.ParseReference(image)
+	if err != nil {
+		return image
+	}
+	return ref.Context().String()
+}
+
 func (b *Backend) pushError(err error, repo name.Repository) error {
-	if denied, _ := refusal(err); denied {
-		return b.registryDenied(err, repo.String(), "artifactregistry.repositories.uploadArtifacts")
+	refused := refusesPush(err)
+	if denied(err) {
+		err = b.registryDenied(err, repo.String(), "artifactregistry.repositories.uploadArtifacts")
+	}
+	if refused {
+		return &refusedError{err}
 	}
 	return err
 }

@@ -174,12 +174,17 @@ func (b *Backend) Twins(ctx context.Context) iter.Seq2[provision.Twin, error] {
 	}
 }
 
-// get reads a resource of the Admin API v1. Its errors are statuses, like those of v2.
-func (b *Backend) get(ctx context.Context, path string, into any) (err error) {
+// get reads a resource of the Admin API. Its errors are statuses, like those of gRPC.
+func (b *Backend) get(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.RESTURL+path, nil)
 	if err != nil {
 		return err
 	}
+	return b.do(req, into)
+}
+
+// do sends a request to a Google API and reads the JSON that it answers with. Its errors are statuses, like those of gRPC.
+func (b *Backend) do(req *http.Request, into any) (err error) {
 	resp, err := b.REST.Do(req)
 	if err != nil {
 		return err

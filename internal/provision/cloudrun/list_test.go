@@ -227,11 +227,11 @@ func TestPinsWhatRuns(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, `{"status":`+strings.ReplaceAll(tc.status, "%s", first)+`}`)
 			}
-			target, err := b.find(t.Context(), request())
+			target, err := b.find(t.Context(), request().Target)
 			if err != nil {
 				t.Fatal(err)
 			}
-			images, err := b.read(t.Context(), target, func(d string) { c.details = append(c.details, d) })
+			images, err := b.read(t.Context(), target, request(), func(d string) { c.details = append(c.details, d) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,11 +256,11 @@ func TestPinsSidecars(t *testing.T) {
 	rev.Containers = append(rev.Containers,
 		&runpb.Container{Name: "byDigest", Image: "reg.example/x@" + testDigest},
 		&runpb.Container{Name: "unreadable", Image: strings.Replace(c.repo.Tag("v1").String(), "demo", "gone", 1)})
-	target, err := b.find(t.Context(), request())
+	target, err := b.find(t.Context(), request().Target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := b.read(t.Context(), target, func(string) {})
+	images, err := b.read(t.Context(), target, request(), func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,11 +21,14 @@ var errExists = errors.New("the service exists already")
 // make creates a twin and waits until it is ready. If anything goes wrong after the platform may have begun, what there is
 // of it is deleted.
 func (m *making) make(ctx context.Context, name string) (*provision.Twin, error) {
-	spec, err := m.derive(ctx, name)
+	spec, fields, err := m.derive(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	t := m.twin(name, spec)
+	if m.req.Planned != nil {
+		m.req.Planned(m.plan(name, spec, fields))
+	}
 	if m.req.Confirm != nil {
 		if err := m.req.Confirm(ctx, t); err != nil {
 			return nil, err
