@@ -7,7 +7,7 @@ import (
 
 // All returns every tool, sorted by name.
 func All() []Tool {
-	all := slices.Concat(viewing())
+	all := slices.Concat(viewing(), files(), times())
 	for i, t := range all {
 		all[i].Run = helpful(t)
 	}
@@ -39,5 +39,22 @@ func viewing() []Tool {
 		{"tee", "tee [-a] [FILE]...: copy standard input to files and on", tee},
 		{"wc", "wc [-lwcmL] [FILE]...: count lines, words and bytes", wc},
 		{"yes", "yes [TEXT]: write a line until nobody reads it", yes},
+	}
+}
+
+func files() []Tool {
+	return []Tool{
+		{"chgrp", "chgrp [-Rh] GROUP FILE...: change the group of files", chown},
+		{"chmod", "chmod [-R] MODE FILE...: change permissions, to 755 or by u+x,go-w", chmod},
+		{"chown", "chown [-Rh] [USER][:GROUP] FILE...: change the owner of files", chown},
+		{"find", "find [-HLP] [FILE]... [EXPRESSION]: find files (-name -type -size -mtime -perm -exec -delete -prune ...)", findFiles},
+		{"touch", "touch [-acmh] [-d DATE] [-t TIME] [-r FILE] FILE...: make files, or set their times", touch},
+	}
+}
+
+func times() []Tool {
+	return []Tool{
+		{"date", "date [-uR] [-I[SPEC]] [-d DATE] [-r FILE] [+FORMAT]: show the time", date},
+		{"sleep", "sleep TIME[smhd]...: wait", sleep},
 	}
 }

@@ -127,6 +127,9 @@ func (l *listing) when(t time.Time) string {
 
 // grid writes names in columns, down and then across, as many as fit.
 func (l *listing) grid(found []listed) {
+	if len(found) == 0 {
+		return
+	}
 	cols := 80
 	if l.c.StdoutTTY && l.c.Terminal != nil {
 		cols, _ = l.c.Terminal.Size()

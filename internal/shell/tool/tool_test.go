@@ -96,7 +96,7 @@ func same(t *testing.T, dir, stdin string, commands ...string) {
 				got.stdout, want.stdout = sortLines(got.stdout), sortLines(want.stdout)
 			}
 			if got.stdout != want.stdout || got.status != want.status {
-				t.Errorf("got status %d and\n%s%s\nwant status %d and\n%s%s", got.status, got.stdout, got.stderr, want.status, want.stdout, want.stderr)
+				t.Errorf("got status %d and\n%q%s\nwant status %d and\n%q%s", got.status, got.stdout, got.stderr, want.status, want.stdout, want.stderr)
 			}
 		})
 	}
