@@ -51,7 +51,7 @@ func TestEveryFieldIsDecided(t *testing.T) {
 			}
 		}
 		for f := range rules[name] {
-			if d.Fields().ByName(protoreflect.Name(f)) == nil {
+			if !isLimit(f) && d.Fields().ByName(protoreflect.Name(f)) == nil {
 				t.Errorf("%s.%s: there is no such field", name, f)
 			}
 		}
@@ -67,11 +67,16 @@ func TestEveryFieldIsDecided(t *testing.T) {
 // needed: what is inside a field matters only if it is copied, or derived field by field.
 func needed(r rule, message string, f protoreflect.FieldDescriptor) bool {
 	switch message + "." + string(f.Name()) {
-	case "Service.scaling", "RevisionTemplate.scaling", "Container.ports": // made anew
+	case "Container.ports": // made anew
 		return false
+	case "RevisionTemplate.node_selector": // copied with --gpu
+		return true
 	}
-	return r.decision != Dropped
+	return r.decision != provision.Drop
 }
+
+// isLimit: the rules are about each limit, the schema about all.
+func isLimit(field string) bool { return strings.HasPrefix(field, "limits.") }
 
 // full is a message with every field set to something that is not its default, unknown fields included.
 func full(t *testing.T, m proto.Message) {
@@ -145,14 +150,17 @@ func checkRules(t *testing.T, from, twin proto.Message) {
 	src, dst := from.ProtoReflect(), twin.ProtoReflect()
 	name := shortName(dst.Descriptor())
 	for f, r := range fieldRules()[name] {
+		if isLimit(f) {
+			continue
+		}
 		to := dst.Descriptor().Fields().ByName(protoreflect.Name(f))
 		was := src.Descriptor().Fields().ByName(protoreflect.Name(f))
 		switch {
-		case r.decision == Dropped && dst.Has(to):
+		case r.decision == provision.Drop && dst.Has(to):
 			t.Errorf("%s.%s is there: %v", name, f, dst.Get(to))
-		case r.decision == Copied && src.Has(was) && !dst.Has(to):
+		case r.decision == provision.Copy && src.Has(was) && !dst.Has(to):
 			t.Errorf("%s.%s is lost", name, f)
-		case r.decision == Copied && to.Message() == nil && !src.Get(was).Equal(dst.Get(to)) && f != "service_account":
+		case r.decision == provision.Copy && to.Message() == nil && !src.Get(was).Equal(dst.Get(to)) && f != "service_account":
 			t.Errorf("%s.%s is %v, was %v", name, f, dst.Get(to), src.Get(was))
 		}
 	}
@@ -199,7 +207,8 @@ func app() (*runpb.Service, *runpb.Revision) {
 
 // main is the twin's container that takes requests.
 func mainOf(s *runpb.Service) *runpb.Container {
-	return s.GetTemplate().GetContainers()[mainContainer(s.GetTemplate().GetContainers())]
+	all := s.GetTemplate().GetContainers()
+	return all[slices.IndexFunc(all, func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 })]
 }
 
 // One row per field of the platform's facts: what is set in the service or revision, and what the twin must have.
@@ -363,7 +372,7 @@ func TestDeriveFields(t *testing.T) {
 		},
 		{
 			"service_account asked for", func(_ *runpb.Service, r *runpb.Revision) { r.ServiceAccount = "a@x" },
-			func(s *Spec) { s.ServiceAccount = "b@x" }, func(s *runpb.Service) any { return s.GetTemplate().GetServiceAccount() }, "b@x",
+			func(s *Spec) { s.Overrides.ServiceAccount = "b@x.y" }, func(s *runpb.Service) any { return s.GetTemplate().GetServiceAccount() }, "b@x.y",
 		},
 		{"execution_environment", func(_ *runpb.Service, r *runpb.Revision) {
 			r.ExecutionEnvironment = runpb.ExecutionEnvironment_EXECUTION_ENVIRONMENT_GEN1
@@ -420,7 +429,7 @@ func TestDeriveFields(t *testing.T) {
 						SecretKeyRef: &runpb.SecretKeySelector{Secret: "s", Version: "latest"},
 					}}},
 				}
-			}, func(s *Spec) { s.SetEnv = map[string]string{"B": "3", "A": "1"} }, func(s *runpb.Service) any { return names(mainOf(s).GetEnv()) },
+			}, func(s *Spec) { s.Overrides.SetEnv = map[string]string{"B": "3", "A": "1"} }, func(s *runpb.Service) any { return names(mainOf(s).GetEnv()) },
 			[]string{"B=3", "EMPTY=", "S=secret:s/latest", "A=1", "CLOUDSSH_AGENT"},
 		},
 		{"cpu_idle", limits(nil), nil, func(s *runpb.Service) any { return mainOf(s).GetResources().GetCpuIdle() }, false},
@@ -434,7 +443,7 @@ func TestDeriveFields(t *testing.T) {
 		{"cpu 4", limits(map[string]string{"cpu": "4", "memory": "8Gi"}), nil, getLimits, map[string]string{"cpu": "4", "memory": "8Gi"}},
 		{"cpu unreadable", limits(map[string]string{"cpu": "lots"}), nil, getLimits, map[string]string{"cpu": "lots"}},
 		{
-			"cpu asked for", limits(map[string]string{"cpu": "4"}), func(s *Spec) { s.CPU, s.Memory = "2", "4Gi" }, getLimits,
+			"cpu asked for", limits(map[string]string{"cpu": "4"}), func(s *Spec) { s.Overrides.CPU, s.Overrides.Memory = "2", "4Gi" }, getLimits,
 			map[string]string{"cpu": "2", "memory": "4Gi"},
 		},
 		{"port by default", nil, nil, func(s *runpb.Service) any { return mainOf(s).GetPorts()[0] }, &runpb.ContainerPort{Name: "http1", ContainerPort: 8080}},
@@ -634,8 +643,8 @@ func TestDeriveRefuses(t *testing.T) {
 		rev  func(*runpb.Revision)
 		text string
 	}{
-		"PORT":          {func(s *Spec) { s.SetEnv = map[string]string{"PORT": "1"} }, nil, "PORT"},
-		"our variable":  {func(s *Spec) { s.SetEnv = map[string]string{"CLOUDSSH_AGENT": "1"} }, nil, "CLOUDSSH_AGENT"},
+		"PORT":          {func(s *Spec) { s.Overrides.SetEnv = map[string]string{"PORT": "1"} }, nil, "PORT"},
+		"our variable":  {func(s *Spec) { s.Overrides.SetEnv = map[string]string{"CLOUDSSH_AGENT": "1"} }, nil, "CLOUDSSH_AGENT"},
 		"long args":     {func(s *Spec) { s.App.Args = []string{strings.Repeat("x", 33000)} }, nil, "too long"},
 		"no containers": {nil, func(r *runpb.Revision) { r.Containers = nil }, "no container"},
 	} {
@@ -670,17 +679,19 @@ func TestChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := map[string]Decision{}
-	for _, c := range got {
-		if c.Reason == "" || c.Decision == "" {
-			t.Errorf("%s: no reason", c.Field)
+	by := map[string]provision.Decision{}
+	for _, f := range got {
+		if f.Reason == "" || f.Decision == "" {
+			t.Errorf("%s: no reason", f.Path)
 		}
-		by[c.Field] = c.Decision
+		if f.Differs() {
+			by[f.Path] = f.Decision
+		}
 	}
-	for field, d := range map[string]Decision{
-		"iap_enabled": Changed, "scaling": Changed, "template.scaling": Changed, "template.vpc_access.connector": Changed,
-		"template.containers.web.liveness_probe": Dropped, "template.containers.web.image": Changed,
-		"template.volumes.data.nfs.read_only": Changed, "template.volumes.odd": Dropped, "template.timeout": Changed, "ingress": Changed,
+	for field, d := range map[string]provision.Decision{
+		"iap_enabled": provision.Change, "scaling.max_instance_count": provision.Change, "template.scaling.max_instance_count": provision.Change, "template.vpc_access.connector": provision.Change,
+		"template.containers.web.liveness_probe": provision.Drop, "template.containers.web.image": provision.Change,
+		"template.volumes.data.nfs.read_only": provision.Change, "template.volumes.odd": provision.Drop, "template.timeout": provision.Change, "ingress": provision.Change,
 	} {
 		if by[field] != d {
 			t.Errorf("%s: %q, want %q", field, by[field], d)
