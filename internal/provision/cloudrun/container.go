@@ -46,6 +46,9 @@ func (d *deriver) awaited(c *runpb.Container) bool {
 func (d *deriver) container(i int) (*runpb.Container, error) {
 	from := d.rev.GetContainers()[i]
 	copier := copier{d.containerTables(i)}
+	if i == d.entered { // what is added to is copied first
+		copier.rules = d.rules
+	}
 	c := &runpb.Container{}
 	copier.fields(c, from)
 	c.Image = from.GetImage()
