@@ -54,7 +54,7 @@ func revisionOf(t *runpb.RevisionTemplate) *runpb.Revision {
 	return pb
 }
 
-func (a *admin) logURI(n revisionName) string {
+func (a *admin) logURI(n fmt.Stringer) string {
 	return "http://" + a.addr + logsPath + n.String()
 }
 

@@ -48,16 +48,10 @@ func (im *images) fetch(ctx context.Context, image string) (pinned string, img v
 	reading, cancel := context.WithCancel(im.ctx)
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
-	// Without a platform these options take linux/amd64 out of a manifest list, as Cloud Run does.
-	img, err = remote.Image(ref, remote.WithContext(reading), remote.WithTransport(im.transport))
+	digest, img, err := im.read(reading, ref)
 	if err != nil {
 		cancel()
 		return "", nil, fmt.Errorf("reading image %s: %w", image, err)
-	}
-	digest, err := img.Digest()
-	if err != nil {
-		cancel()
-		return "", nil, fmt.Errorf("reading the digest of image %s: %w", image, err)
 	}
 	if !stop() { // an image that cannot read its layers any more must not be kept for others
 		return "", nil, fmt.Errorf("reading image %s: %w", image, ctx.Err())
@@ -67,6 +61,25 @@ func (im *images) fetch(ctx context.Context, image string) (pinned string, img v
 	defer im.mu.Unlock()
 	im.imported[pinned] = img
 	return pinned, img, nil
+}
+
+// read reads a manifest, and the image's configuration with it.
+func (im *images) read(ctx context.Context, ref name.Reference) (v1.Hash, v1.Image, error) {
+	// Without a platform these options take linux/amd64 out of a manifest list, as Cloud Run does.
+	desc, err := remote.Get(ref, remote.WithContext(ctx), remote.WithTransport(im.transport))
+	if err != nil {
+		return v1.Hash{}, nil, err
+	}
+	if isSchema1(desc.MediaType) {
+		img, err := schema1Image(desc)
+		return desc.Digest, img, err
+	}
+	img, err := desc.Image()
+	if err != nil {
+		return v1.Hash{}, nil, err
+	}
+	digest, err := img.Digest()
+	return digest, img, err
 }
 
 // pull returns an imported image, or imports it.

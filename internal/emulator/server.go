@@ -142,10 +142,10 @@ func (s *Server) startAdmin(o Options, rt runtime.Runtime, state *stateDir) (*ad
 	images := newImages(ctx, s.transport)
 	a := &admin{
 		ctx: ctx, store: s.store, images: images, issuer: s.issuer, regions: o.Regions,
-		account: o.Account, addr: s.Addr, faults: o.Faults, logger: o.Logger,
+		account: o.Account, addr: s.Addr, faults: o.Faults, around: newPlatform(o), logger: o.Logger,
 	}
 	fleet, err := serving.New(serving.Options{
-		Runtime: rt, Pull: images.pull, Secret: o.Secret, StateDir: state.slot, Logger: o.Logger,
+		Runtime: rt, Pull: images.pull, Secret: a.secret(o.Secret), ReadOnlyRoot: o.ReadOnlyRoot, StateDir: state.slot, Logger: o.Logger,
 		API:         withToken(newTranscoder(a)),
 		BeforeReady: o.BeforeReady, IdleTimeout: o.IdleTimeout, RequestTimeoutCap: o.RequestTimeoutCap,
 		Metadata: func(r serving.Revision, id string) http.Handler {

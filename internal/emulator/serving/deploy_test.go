@@ -192,7 +192,7 @@ func otherPlatform(f *fixture) {
 
 func secretEnv(err error) func(*fixture) {
 	return func(f *fixture) {
-		f.options.Secret = func(context.Context, string, string) ([]byte, error) { return nil, err }
+		f.options.Secret = func(context.Context, Revision, string, string) ([]byte, error) { return nil, err }
 		f.rev.Template.Containers[0].Env = []*runpb.EnvVar{{Name: "KEY", Values: &runpb.EnvVar_ValueSource{
 			ValueSource: &runpb.EnvVarSource{SecretKeyRef: &runpb.SecretKeySelector{Secret: "key"}},
 		}}}

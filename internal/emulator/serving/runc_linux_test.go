@@ -108,7 +108,7 @@ func TestRealContainers(t *testing.T) {
 	f := newFixture(t, nil, overRunc(appScript), func(f *fixture) {
 		mount := &runpb.VolumeMount{Name: "shm", MountPath: "/shm"}
 		f.options.Metadata = func(Revision, string) http.Handler { return text("metadata is here") }
-		f.options.Secret = func(context.Context, string, string) ([]byte, error) { return []byte("the secret\n"), nil }
+		f.options.Secret = func(context.Context, Revision, string, string) ([]byte, error) { return []byte("the secret\n"), nil }
 		f.rev.Template.Volumes = []*runpb.Volume{
 			{Name: "shm", VolumeType: emptyDir(runpb.EmptyDirVolumeSource_MEMORY, "1Mi")},
 			{Name: "key", VolumeType: &runpb.Volume_Secret{Secret: &runpb.SecretVolumeSource{Secret: "key"}}},

@@ -19,10 +19,12 @@ type Options struct {
 	// Pull reads an image, a manifest list resolved to linux/amd64. Registry errors (*transport.Error of
 	// go-containerregistry, possibly wrapped) become the platform's condition reasons.
 	Pull func(ctx context.Context, ref string) (v1.Image, error)
-	// Secret reads a version ("latest", "3") of a secret, named as in the service: a short name or a
-	// projects/P/secrets/S. Nil means that there are no secrets. An error that is fs.ErrNotExist is a missing secret,
-	// any other a denied one.
-	Secret func(ctx context.Context, name, version string) ([]byte, error)
+	// Secret reads a version ("latest", "3") of a secret for a revision; it is named as in the service: a short name or
+	// a projects/P/secrets/S. Nil means that there are no secrets. An error that is fs.ErrNotExist is a missing secret,
+	// any other one that the revision's service account may not read.
+	Secret func(ctx context.Context, rev Revision, name, version string) ([]byte, error)
+	// ReadOnlyRoot mounts the root file system of every container read-only.
+	ReadOnlyRoot bool
 	// Metadata is the metadata server that an instance sees at 169.254.169.254; nil: it sees none.
 	Metadata func(rev Revision, instanceID string) http.Handler
 	// API is the Admin API that an instance finds at the address in its environment variable RUN_EMULATOR_HOST: there is

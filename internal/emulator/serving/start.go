@@ -152,7 +152,7 @@ func (i *instance) prepareContainer(ctx context.Context, c *container, volumes m
 		return prepared{}, err
 	}
 	env, err := c.environ(r.plan, func(name, version string) (string, error) {
-		value, err := r.fleet.secret(ctx, name, version)
+		value, err := r.fleet.secret(ctx, r.rev, name, version)
 		return string(value), err
 	})
 	if err != nil {
@@ -168,6 +168,9 @@ func (i *instance) prepareContainer(ctx context.Context, c *container, volumes m
 		Dir:    c.dir(),
 		User:   c.config.User,
 		Mounts: mounts,
+
+		ReadOnly: r.fleet.o.ReadOnlyRoot,
+
 		CPU:    c.cpu,
 		Memory: c.memory,
 		Stdout: out,

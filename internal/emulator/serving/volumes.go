@@ -77,7 +77,7 @@ func (f *Fleet) prepareVolume(ctx context.Context, p *plan, v *runpb.Volume, dir
 		}
 		return directoryVolume(dir, false) // DISK, which this version of runpb does not name
 	case *runpb.Volume_Secret:
-		return f.secretVolume(ctx, kind.Secret, dir)
+		return f.secretVolume(ctx, p.rev, kind.Secret, dir)
 	case *runpb.Volume_Gcs:
 		return directoryVolume(filepath.Join(f.files.root, "gcs", fileName(kind.Gcs.GetBucket())), kind.Gcs.GetReadOnly())
 	case *runpb.Volume_Nfs:
@@ -100,14 +100,16 @@ func fileName(name string) string {
 }
 
 // memoryVolume is a tmpfs that the instance's containers share. Its default size is half of what the containers may
-// use together.
+// use together, and all of that is the most: https://docs.cloud.google.com/run/docs/configuring/services/in-memory-volume-mounts
+// and the comment on EmptyDirVolumeSource.size_limit in the API's schema.
 func memoryVolume(name, sizeLimit string, memory int64) (mountedVolume, error) {
 	size := memory / 2
 	if sizeLimit != "" {
-		var err error
-		if size, err = parseBytes(sizeLimit); err != nil {
+		limit, err := parseBytes(sizeLimit)
+		if err != nil {
 			return mountedVolume{}, err
 		}
+		size = min(limit, memory)
 	}
 	return mountedVolume{mount: runtime.Mount{Kind: runtime.Tmpfs, Size: size, Shared: name}}, nil
 }
@@ -124,7 +126,7 @@ func directoryVolume(dir string, readOnly bool) (mountedVolume, error) {
 }
 
 // secretVolume writes versions of a secret to files. Without items it is the latest one, in a file of the secret's name.
-func (f *Fleet) secretVolume(ctx context.Context, v *runpb.SecretVolumeSource, dir string) (mountedVolume, error) {
+func (f *Fleet) secretVolume(ctx context.Context, rev Revision, v *runpb.SecretVolumeSource, dir string) (mountedVolume, error) {
 	items := v.GetItems()
 	if len(items) == 0 {
 		items = []*runpb.VersionToPath{{Path: path.Base(v.GetSecret()), Version: "latest"}}
@@ -137,7 +139,7 @@ func (f *Fleet) secretVolume(ctx context.Context, v *runpb.SecretVolumeSource, d
 		return mountedVolume{}, err
 	}
 	for _, item := range items {
-		value, err := f.secret(ctx, v.GetSecret(), cmp.Or(item.GetVersion(), "latest"))
+		value, err := f.secret(ctx, rev, v.GetSecret(), cmp.Or(item.GetVersion(), "latest"))
 		if err != nil {
 			return mountedVolume{}, errors.Join(&secretError{field: "volumes.secret", err: err}, root.Close())
 		}
@@ -160,11 +162,11 @@ func writeSecret(root *os.Root, name string, value []byte, mode fs.FileMode) err
 }
 
 // secret reads a version of a secret.
-func (f *Fleet) secret(ctx context.Context, name, version string) ([]byte, error) {
+func (f *Fleet) secret(ctx context.Context, rev Revision, name, version string) ([]byte, error) {
 	if f.o.Secret == nil {
 		return nil, &secretVersionError{name, version, fs.ErrNotExist}
 	}
-	value, err := f.o.Secret(ctx, name, version)
+	value, err := f.o.Secret(ctx, rev, name, version)
 	if err != nil {
 		return nil, &secretVersionError{name, version, err}
 	}
@@ -182,11 +184,7 @@ func (c *container) mounts(volumes map[string]mountedVolume) ([]runtime.Mount, e
 		m := v.mount
 		m.Destination = cmp.Or(vm.GetMountPath(), v.fixed)
 		if sub := vm.GetSubPath(); sub != "" {
-			if m.Kind == runtime.Tmpfs {
-				return nil, fmt.Errorf("container %s mounts sub_path %q of memory volume %s: the emulator cannot do that", c.name, sub, vm.GetName())
-			}
-			var err error
-			if m.Source, err = subDirectory(m.Source, sub); err != nil {
+			if err := enter(&m, sub); err != nil {
 				return nil, fmt.Errorf("making sub_path %q of volume %s: %w", sub, vm.GetName(), err)
 			}
 		}
@@ -195,16 +193,26 @@ func (c *container) mounts(volumes map[string]mountedVolume) ([]runtime.Mount, e
 	return mounts, nil
 }
 
-// subDirectory makes a directory in a volume. An earlier container may have put a link in its place: one that
-// leads out of the volume is refused, because it would mount a directory of this machine.
-func subDirectory(volume, sub string) (string, error) {
-	root, err := os.OpenRoot(volume)
+// enter has a directory of a volume mounted in the place of the volume. The runtime makes that of a memory volume, this
+// that of any other. An earlier container may have put a link in its place: one that leads out of the volume is
+// refused, because it would mount a directory of this machine.
+func enter(m *runtime.Mount, sub string) error {
+	name := strings.TrimPrefix(path.Clean("/"+sub), "/")
+	if name == "" {
+		return nil
+	}
+	if m.Kind == runtime.Tmpfs {
+		m.SubPath = name
+		return nil
+	}
+	root, err := os.OpenRoot(m.Source)
 	if err != nil {
-		return "", err
+		return err
 	}
-	name := filepath.FromSlash(cmp.Or(strings.TrimPrefix(path.Clean("/"+sub), "/"), "."))
+	name = filepath.FromSlash(name)
 	if err := errors.Join(root.MkdirAll(name, 0o777), root.Close()); err != nil {
-		return "", err
+		return err
 	}
-	return filepath.Join(volume, name), nil
+	m.Source = filepath.Join(m.Source, name)
+	return nil
 }

@@ -18,7 +18,7 @@ func emptyDir(medium runpb.EmptyDirVolumeSource_Medium, limit string) *runpb.Vol
 }
 
 func withVolumes(f *fixture) {
-	f.options.Secret = func(_ context.Context, name, version string) ([]byte, error) {
+	f.options.Secret = func(_ context.Context, _ Revision, name, version string) ([]byte, error) {
 		return []byte(name + "@" + version), nil
 	}
 	f.rev.Template.Volumes = []*runpb.Volume{
@@ -105,9 +105,8 @@ func TestVolumesRefuse(t *testing.T) {
 		volume *runpb.Volume
 		mount  *runpb.VolumeMount
 	}{
-		`container hello-1 mounts volume "other", which does not exist`:         {memory, &runpb.VolumeMount{Name: "other"}},
-		`mounts sub_path "x" of memory volume shm: the emulator cannot do that`: {memory, &runpb.VolumeMount{Name: "shm", SubPath: "x"}},
-		"preparing volume up: writing ../../up: ":                               {escape, &runpb.VolumeMount{Name: "up"}},
+		`container hello-1 mounts volume "other", which does not exist`: {memory, &runpb.VolumeMount{Name: "other"}},
+		"preparing volume up: writing ../../up: ":                       {escape, &runpb.VolumeMount{Name: "up"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, nil, withVolumes, template(func(t *runpb.RevisionTemplate) {
