@@ -76,7 +76,8 @@ func oneService(cmd *cobra.Command, args []string) (string, error) {
 	case len(args) > 1:
 		return "", usagef("%s takes one service, but got %q", cmd.CommandPath(), args)
 	}
-	return args[0], nil
+	t, err := provision.ParseTarget(args[0])
+	return t.String(), err // one name for what has two
 }
 
 func (a *app) runAttach(ctx context.Context, o *attachOptions) error {

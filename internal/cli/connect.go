@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/provision/cloudrun"
 	"github.com/cloudssh/cloudssh/internal/session"
 	"github.com/cloudssh/cloudssh/internal/transport"
 	"github.com/cloudssh/cloudssh/internal/ui"
@@ -20,18 +21,18 @@ const maxIdle = 24 * time.Hour
 
 // connectOptions are the flags of a session.
 type connectOptions struct {
-	service  string
-	command  remoteCommand
-	exec     string
-	revision string
+	service string // as the user names it: also job:NAME and worker-pool:NAME
+	command remoteCommand
+	exec    string
 
-	keep           bool
-	ttl, idle      time.Duration
-	reason         string
-	cpu, memory    string
-	serviceAccount string
-	setEnvVars     []string
-	env            map[string]string
+	source    sourceOptions
+	override  overrideOptions
+	overrides provision.Overrides // what override says, once it is validated
+
+	keep      bool
+	ttl, idle time.Duration
+	reason    string
+	shell     string
 
 	tty, noTTY bool
 	escape     string
@@ -86,6 +87,7 @@ func (o *connectOptions) registerSession(cmd *cobra.Command) {
 	f.BoolVarP(&o.noTTY, "no-tty", "T", false, "ask for no pseudo-terminal")
 	f.Var(&o.share, "share", "let colleagues with access to the project join the terminal, to look or (write) to type; prints the command for them")
 	f.Lookup("share").NoOptDefVal = session.ShareRead.String()
+	f.StringVar(&o.shell, "shell", "auto", "PATH of the shell in the twin; builtin is cloudssh's own, with tools of its own; auto takes that one where the image has none")
 	o.registerTerminal(cmd)
 	complete(cmd, "share", session.ShareRead.String(), session.ShareWrite.String())
 }
@@ -112,18 +114,21 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	}
 }
 
+// registerTwin registers the flags of everything that makes a twin.
 func (o *connectOptions) registerTwin(cmd *cobra.Command) {
+	o.source.register(cmd)
+	o.registerCopy(cmd)
+}
+
+// registerCopy registers those of them that do not say what is copied.
+func (o *connectOptions) registerCopy(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.revision, "revision", "", "clone this revision instead of the one that serves")
 	f.BoolVar(&o.keep, "keep", false, "leave the twin at the end, until its lease expires")
 	f.DurationVar(&o.ttl, "ttl", provision.DefaultTTL, "lease of the twin")
 	f.DurationVar(&o.idle, "idle-timeout", provision.DefaultIdleTimeout, "the twin's instance ends after this time without a session")
 	f.IntVar(&o.minInstances, "min-instances", 0, "1 keeps the twin's instance running without a connection, at a price that is shown first; --idle-timeout then is the lease")
 	f.StringVar(&o.reason, "reason", "", "why; recorded on the twin")
-	f.StringVar(&o.cpu, "cpu", "", "CPU of the twin (default: the service's, at least 1)")
-	f.StringVar(&o.memory, "memory", "", "memory of the twin (default: the service's)")
-	f.StringArrayVar(&o.setEnvVars, "set-env-vars", nil, "KEY=VALUE[,KEY=VALUE...] to set in the twin beside the service's own; ^:^ first changes the comma to a colon")
-	f.StringVar(&o.serviceAccount, "service-account", "", "runtime service account of the twin (default: the service's)")
+	o.override.register(cmd)
 }
 
 // validate refuses what can be refused before anything is created.
@@ -149,11 +154,19 @@ func (o *connectOptions) validate() error {
 	if flag := o.forward.noSession(); flag != "" && (!o.command.interactive() || o.tty || o.terminalOnly() != "") {
 		return usagef("%s has no session: no command, no --tty, no --persist and no --share go with it", flag)
 	}
-	env, err := parseEnvVars(o.setEnvVars)
-	if err != nil {
+	if s := o.shell; s != "" && s != "auto" && s != "builtin" && !strings.HasPrefix(s, "/") {
+		return usagef("--shell is auto, builtin or a path that begins with /, not %q", s)
+	}
+	if err := o.source.validate(); err != nil {
 		return err
 	}
-	o.env = env
+	var err error
+	if o.overrides, err = o.override.overrides(); err != nil {
+		return err
+	}
+	if err := cloudrun.Validate(o.overrides); err != nil {
+		return &usageError{err}
+	}
 	return o.forward.validate()
 }
 
@@ -166,30 +179,6 @@ func (o *connectOptions) terminalOnly() string {
 		return "--share"
 	}
 	return ""
-}
-
-// parseEnvVars reads gcloud's dictionary form: K=V,K2=V2, where ^D^ in front
-// makes D the delimiter (`gcloud topic escaping`).
-func parseEnvVars(flags []string) (map[string]string, error) {
-	env := map[string]string{}
-	for _, flag := range flags {
-		delimiter := ","
-		if rest, ok := strings.CutPrefix(flag, "^"); ok {
-			d, list, ok := strings.Cut(rest, "^")
-			if !ok || d == "" {
-				return nil, usagef("--set-env-vars %q: no closing ^ after the delimiter", flag)
-			}
-			delimiter, flag = d, list
-		}
-		for pair := range strings.SplitSeq(flag, delimiter) {
-			k, v, ok := strings.Cut(pair, "=")
-			if !ok || k == "" {
-				return nil, usagef("--set-env-vars %q: want KEY=VALUE", pair)
-			}
-			env[k] = v
-		}
-	}
-	return env, nil
 }
 
 // connect makes or joins a twin, runs the session in it and takes the twin
@@ -233,6 +222,12 @@ func (a *app) newConnection(c *cloud, o *connectOptions) (*connection, error) {
 		return nil, err
 	}
 	s := &connection{app: a, cloud: c, options: o, key: key}
+	if o.service != "" {
+		if s.target, err = o.source.target(o.service); err != nil {
+			return nil, err
+		}
+		o.service = s.target.String()
+	}
 	s.work = s.session
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type connection struct {
 	*app
 	cloud   *cloud
 	options *connectOptions
+	target  provision.Target // what options.service means
 	key     ssh.Signer
 	guard   *guard
 	guest   bool // the twin is another's: nothing of it is ours to end
@@ -50,18 +52,31 @@ func (s *connection) notify(text string) {
 func (s *connection) request() provision.Request {
 	o := s.options
 	return provision.Request{
-		Target:       provision.Target{Name: o.service, Revision: o.revision},
-		Overrides:    provision.Overrides{CPU: o.cpu, Memory: o.memory, ServiceAccount: o.serviceAccount, SetEnv: o.env},
-		Owner:        provision.Owner{Account: s.cloud.creds.Account, PublicKey: authorizedKey(s.key)},
-		Keep:         o.keep,
-		TTL:          o.ttl,
-		IdleTimeout:  o.idle,
-		Reason:       o.reason,
-		MinInstances: o.minInstances,
-		Version:      s.version,
-		Confirm:      s.confirmPrice,
-		Made:         func(t provision.Twin) { s.guard.tell(guardMessage{Twin: &t, Keep: o.keep || t.Keep}) },
+		Target:          s.target,
+		Overrides:       o.overrides,
+		Inject:          provision.InjectMethod(o.source.inject),
+		AgentImage:      cmp.Or(o.source.agentImage, s.env(agentImageVariable)),
+		Container:       o.source.container,
+		NoSidecars:      o.source.noSidecars,
+		WritableVolumes: o.source.writableVolumes,
+		GPU:             o.source.gpu,
+		Owner:           provision.Owner{Account: s.cloud.creds.Account, PublicKey: authorizedKey(s.key)},
+		Keep:            o.keep,
+		TTL:             o.ttl,
+		IdleTimeout:     o.idle,
+		Reason:          o.reason,
+		MinInstances:    o.minInstances,
+		Version:         s.version,
+		Confirm:         s.confirmPrice,
+		Planned:         s.showPlan,
+		Made:            func(t provision.Twin) { s.guard.tell(guardMessage{Twin: &t, Keep: o.keep || t.Keep}) },
 	}
+}
+
+// showPlan shows in a line how the twin that is about to be made differs.
+func (s *connection) showPlan(plan provision.Plan) {
+	_, done := s.ui.Progress(outline(&plan) + " (cloudssh diff " + plan.Twin.Source + ")")
+	done(nil)
 }
 
 // run is the session in a twin that is ready. Whether the twin is to be

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/cloudssh/cloudssh/internal/provision"
 )
 
 // location is one side of a copy as the user wrote it.
@@ -17,7 +20,7 @@ type location struct {
 // serviceName is what Cloud Run takes for a service's name.
 var serviceName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 
-// parseLocation reads SERVICE:PATH, or a path of this machine: one without a
+// parseLocation reads SERVICE:PATH, job:NAME:PATH or the like, or a path of this machine: one without a
 // colon, or with a slash before it, or, on Windows, with a drive's letter.
 func parseLocation(arg, goos string) (location, error) {
 	if arg == "-" {
@@ -27,6 +30,9 @@ func parseLocation(arg, goos string) (location, error) {
 		return location{}, usagef("an empty path")
 	}
 	service, path, ok := strings.Cut(arg, ":")
+	if name, rest, more := strings.Cut(path, ":"); more && isKind(service) && serviceName.MatchString(name) {
+		service, path = service+":"+name, rest
+	}
 	separators := "/"
 	if goos == "windows" {
 		separators = `/\`
@@ -37,7 +43,7 @@ func parseLocation(arg, goos string) (location, error) {
 	if !ok || service == "" || strings.ContainsAny(service, separators) {
 		return location{path: arg}, nil
 	}
-	if !serviceName.MatchString(service) {
+	if _, name, _ := strings.Cut(service, ":"); !serviceName.MatchString(cmp.Or(name, service)) {
 		return location{}, withHints(usagef("%q: %q is not the name of a service", arg, service),
 			"a file of this machine whose name has a colon is ./"+arg)
 	}
@@ -45,6 +51,12 @@ func parseLocation(arg, goos string) (location, error) {
 		path = "."
 	}
 	return location{service: service, path: path}, nil
+}
+
+// isKind reports whether a word says what sort of thing the name after it is, as
+// in job:NAME:PATH.
+func isKind(word string) bool {
+	return slices.Contains([]provision.Kind{provision.KindService, provision.KindJob, provision.KindWorkerPool}, provision.Kind(word))
 }
 
 // parse reads the arguments of cp.

@@ -54,10 +54,11 @@ func newDemoCmd(a *app) *cobra.Command {
 	}
 	o.connect.registerSession(cmd)
 	o.connect.forward.registerAll(cmd)
-	o.connect.registerTwin(cmd)
+	o.connect.source.registerCopy(cmd)
+	o.connect.registerCopy(cmd)
 	o.emulator.register(cmd)
 	cmd.Flags().StringVar(&o.image, "image", "", "image of the service to clone (default: our sample)")
-	for _, name := range []string{"keep", "revision", "persist", "share", "min-instances"} { // nothing outlives the demo
+	for _, name := range []string{"keep", "persist", "share", "min-instances"} { // nothing outlives the demo
 		if err := cmd.Flags().MarkHidden(name); err != nil {
 			panic(err) // a misspelt flag name above
 		}

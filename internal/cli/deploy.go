@@ -87,7 +87,7 @@ func (a *app) runDeploy(ctx context.Context, o *deployOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.env, err = parseEnvVars(prefixed(o.envVars)); err != nil {
+	if o.env, err = parseDict("--env", prefixed(o.envVars)); err != nil {
 		return err
 	}
 	img, err := o.load(ctx)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/spf13/cobra"
 
 	"github.com/cloudssh/cloudssh/images"
@@ -82,8 +84,12 @@ func (a *app) runEmulator(ctx context.Context, o *emulatorOptions) error {
 				return err
 			}
 		}
+		agent, err := a.pushAgent(ctx, e)
+		if err != nil {
+			return err
+		}
 		a.ui.Settle("")
-		for _, line := range e.Exports() {
+		for _, line := range append(e.Exports(), "export "+agentImageVariable+"="+agent) {
 			if _, err := fmt.Fprintln(output{a.out}, line); err != nil {
 				return err
 			}
@@ -126,6 +132,25 @@ func (a *app) withEmulator(ctx context.Context, o *emulatorOptions, f func(conte
 	case <-a.abandon:
 		return errors.Join(failed, withHints(errors.New("left without stopping the emulator's containers"), "cloudssh emulator # its next start removes them"))
 	}
+}
+
+// pushAgent puts the image that a sidecar copies the agent from where instances
+// of e find it, and returns its name.
+func (a *app) pushAgent(ctx context.Context, e *emulator.Server) (ref string, err error) {
+	_, done := a.ui.Progress("pushing the agent's image")
+	defer func() { done(err) }()
+	img, err := images.AgentImage(ctx, cloudRunArch, a.version)
+	if err != nil {
+		return "", err
+	}
+	tag, err := name.NewTag(fmt.Sprintf("%s/%s/%s:latest", e.RegistryAddr, e.Project, images.Agent))
+	if err != nil {
+		return "", fmt.Errorf("naming the agent's image: %w", err)
+	}
+	if err := remote.Write(tag, img, remote.WithContext(ctx)); err != nil {
+		return "", fmt.Errorf("pushing the agent's image: %w", err)
+	}
+	return tag.Name(), nil
 }
 
 // deploySamples deploys hello and hello-bare.

@@ -34,7 +34,7 @@ func parseHost(host, prefix string) (hostAlias, error) {
 	)
 	h.service, h.region, region = strings.Cut(name, ".")
 	h.region, h.project, whole = strings.Cut(h.region, ".")
-	if err := provision.CheckName(h.service); err != nil {
+	if _, err := provision.ParseTarget(h.service); err != nil {
 		return hostAlias{}, fmt.Errorf("reading the host %q: %w", host, err)
 	}
 	if region && (h.region == "" || strings.ContainsAny(h.region, ":_") || !isWord(h.region)) {

@@ -21,7 +21,7 @@ import (
 	"github.com/cloudssh/cloudssh/internal/tty"
 )
 
-func TestParseEnvVars(t *testing.T) {
+func TestParseDict(t *testing.T) {
 	for _, tt := range []struct {
 		flags []string
 		want  map[string]string
@@ -39,7 +39,7 @@ func TestParseEnvVars(t *testing.T) {
 		{[]string{"A=1,"}, nil, "want KEY=VALUE"},
 		{[]string{"^:A=1"}, nil, "no closing ^"},
 	} {
-		got, err := parseEnvVars(tt.flags)
+		got, err := parseDict("--update-env-vars", tt.flags)
 		if tt.err != "" {
 			var usage *usageError
 			if err == nil || !strings.Contains(err.Error(), tt.err) || !errors.As(err, &usage) {

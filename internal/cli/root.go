@@ -53,6 +53,8 @@ func newRootCmd(a *app) *cobra.Command {
 		newGuardCmd(a),
 		newConfigCmd(a),
 		newCpCmd(a),
+		newDiffCmd(a),
+		newDoctorCmd(a),
 		newVersionCmd(a),
 	} {
 		root.AddCommand(c)

@@ -116,6 +116,9 @@ func (s *connection) term() string {
 	return "dumb"
 }
 
+// shellVariable tells the agent which shell to start; it keeps it to itself.
+const shellVariable = "CLOUDSSH_SHELL"
+
 // clientEnv is what ssh_config's SendEnv is in most distributions.
 func (s *connection) clientEnv() map[string]string {
 	env := map[string]string{}
@@ -125,6 +128,9 @@ func (s *connection) clientEnv() map[string]string {
 		if v := s.env(name); v != "" {
 			env[name] = v
 		}
+	}
+	if s.options.shell != "" {
+		env[shellVariable] = s.options.shell
 	}
 	return env
 }

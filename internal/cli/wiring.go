@@ -81,8 +81,10 @@ func (c *cloud) open(ctx context.Context, a *app) error {
 			agent, shell, err := images.Carried(ctx, arch, a.version)
 			return inject.Binary{Bytes: agent, Shell: shell, Version: a.version}, err
 		},
-		Remote: []remote.Option{remote.WithAuthFromKeychain(c.keychain())},
-		Logger: a.log,
+		Remote:     []remote.Option{remote.WithAuthFromKeychain(c.keychain())},
+		Keychain:   c.keychain(),
+		AgentImage: agentImage(a.version),
+		Logger:     a.log,
 	}
 	if c.emulator != "" {
 		c.emulatorOptions(&o)
@@ -156,6 +158,7 @@ func (c *cloud) emulatorOptions(o *cloudrun.Options) {
 	}
 	o.REST = &http.Client{Transport: transport, Timeout: time.Minute}
 	o.RESTURL = "http://" + c.emulator
+	o.API = func(string) string { return o.RESTURL } // the emulator is all of Google's APIs
 	o.Logs = func(ctx context.Context, logURI string) ([]string, error) {
 		return tailLog(ctx, o.REST, logURI)
 	}
@@ -233,6 +236,12 @@ func (a *app) key() (ssh.Signer, error) {
 		return nil, err
 	}
 	return userKey(dir)
+}
+
+// agentImage is where releases of cloudssh publish the image that a sidecar
+// copies the agent from.
+func agentImage(version string) string {
+	return images.AgentRepository + ":" + strings.TrimPrefix(version, "v")
 }
 
 // parseImage reads an image reference the user gave.
