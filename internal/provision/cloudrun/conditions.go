@@ -87,6 +87,7 @@ type NotReadyError struct {
 	Conditions, Logs []string
 	LogURI           string
 	err              error
+	hints            []string
 }
 
 func (e *NotReadyError) Error() string {
@@ -109,10 +110,10 @@ func (e *NotReadyError) Error() string {
 // Unwrap returns the error of the operation, if there was one.
 func (e *NotReadyError) Unwrap() error { return e.err }
 
-// Hints is where the logs are.
+// Hints is what helps, if that is known, and where the logs are.
 func (e *NotReadyError) Hints() []string {
 	if e.LogURI == "" || strings.Contains(e.Message, e.LogURI) {
-		return nil
+		return e.hints
 	}
-	return []string{"logs: " + e.LogURI}
+	return append(slices.Clone(e.hints), "logs: "+e.LogURI)
 }

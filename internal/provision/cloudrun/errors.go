@@ -44,6 +44,9 @@ func (b *Backend) explain(err error, doing, permission string) error {
 		}
 		return b.denied(wrapped, st, permission)
 	}
+	if hints := remedies(text(st), b.Project); len(hints) > 0 {
+		return provision.Hint(wrapped, hints...)
+	}
 	return wrapped
 }
 
@@ -88,6 +91,9 @@ func (b *Backend) denied(err error, st *status.Status, permission string) error 
 			"missing permission iam.serviceAccounts.actAs on the twin's service account, in roles/iam.serviceAccountUser:",
 			fmt.Sprintf("gcloud iam service-accounts add-iam-policy-binding %s --project %s --member %s --role roles/iam.serviceAccountUser",
 				account, b.Project, member))
+	}
+	if permission == "" {
+		return err
 	}
 	role := roleWith(permission)
 	return provision.Hint(err, fmt.Sprintf("missing permission %s, in %s:", permission, role), b.grant(member, role))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -215,6 +216,7 @@ func (m *making) notReady(ctx context.Context, t provision.Twin, err error, svc 
 	if name := svc.GetLatestCreatedRevision(); name != "" {
 		m.explainRevision(ctx, e, svc.GetName()+"/revisions/"+lastSegment(name))
 	}
+	e.hints = remedies(strings.Join(append(e.Conditions, e.Message), "\n"), m.Project)
 	return e
 }
 
