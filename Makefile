@@ -8,7 +8,7 @@ SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Containers need root. Root's builds stay out of the user's build cache.
 AS_ROOT  = $(if $(SUDO),sudo env "PATH=$$PATH" "GOMODCACHE=$(shell go env GOMODCACHE)" GOFLAGS=-modcacherw,)
 
-.PHONY: all build embed deps demo test lint fmt docs soak chaos e2e-clients bench clean
+.PHONY: all build embed images deps demo test lint fmt docs soak chaos e2e-clients bench clean
 
 all: build
 
@@ -17,14 +17,19 @@ build: embed
 	$(GOBUILD) -o bin/cloudssh ./cmd/cloudssh
 	$(GOBUILD) -o bin/cloudssh-cf-plugin ./plugin/cf
 	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '$(LDFLAGS)' -o bin/cloudssh-agent ./cmd/cloudssh-agent
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags '$(LDFLAGS)' -o bin/cloudssh-shell ./cmd/cloudssh-shell
 
 # The programs that cloudssh carries into containers, gzipped.
 embed:
-	@for arch in $(ARCHES); do for program in cmd/cloudssh-agent images/hello; do \
+	@for arch in $(ARCHES); do for program in cmd/cloudssh-agent cmd/cloudssh-shell images/hello; do \
 	  name=$$(basename $$program); out=images/bin/$$name-linux-$$arch; \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o $$out ./$$program && \
 	  gzip -9nf $$out || exit 1; done; done
 ARCHES ?= $(ARCH)
+
+## images: the agent's image for sidecars, as an OCI layout in bin/; PUSH=REGISTRY/PATH/cloudssh-agent puts it there
+images:
+	go run ./images/oci -version '$(VERSION)' -arch amd64,arm64 -out bin/cloudssh-agent-image $(if $(PUSH),-push '$(PUSH)')
 
 ## deps: what the demo and the end-to-end tests need from the distribution
 deps:

@@ -39,6 +39,7 @@ var imports = map[string][]string{
 	"internal/agent":              {"internal/screen", "internal/sftp", "internal/scp"},
 	"images":                      {},
 	"images/hello":                {},
+	"images/oci":                  {"images"},
 	"internal/session":            {"internal/tty"},
 	"internal/provision/cloudrun": {"internal/provision", "internal/inject"},
 	"internal/emulator/identity":  {},
