@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/cloudssh/cloudssh/internal/emulator/identity"
-	"github.com/cloudssh/cloudssh/internal/emulator/serving"
 )
 
 // logsPath is where a revision's log is, followed by the revision's name.
@@ -148,6 +147,7 @@ func newTranscoder(a *admin) *transcoder {
 	rest := &transcoder{mux: http.NewServeMux(), rules: v1Rules(runRules()), intercept: a.intercept}
 	a.register(rest)
 	a.registerV1(rest.mux)
+	a.registerExport(rest.mux)
 	return rest
 }
 
@@ -171,14 +171,7 @@ func (s *Server) api(a *admin, rest http.Handler) http.Handler {
 	mux.Handle("/v1/projects/-/serviceAccounts/", s.issuer.CredentialsHandler(func(who, permission, account string) bool {
 		return a.permitted(caller{email: who}, permission, "projects/-/serviceAccounts/"+account, serviceName{location: location{project: s.Project}})
 	}))
-	mux.HandleFunc("GET "+logsPath, func(w http.ResponseWriter, r *http.Request) {
-		n, err := parseRevision("revision", strings.TrimPrefix(r.URL.Path, logsPath))
-		if err != nil {
-			writeError(w, err)
-			return
-		}
-		a.fleet.Logs(serving.Key{Project: n.project, Region: n.region, Service: n.service, Name: n.revision}).ServeHTTP(w, r)
-	})
+	mux.HandleFunc("GET "+logsPath, a.serveLogs)
 	mux.Handle("/", notFromPages(rest))
 	return mux
 }

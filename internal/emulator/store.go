@@ -31,8 +31,9 @@ type store struct {
 	jobs       map[jobName]*job
 	tombstones []*runpb.Service // deleted services and worker pools, oldest first
 	operations map[string]*operation
-	projects   map[string]*iampb.Policy // by project id
-	port       string                   // of the ingress, for the services' URLs
+	exports    map[string]exportStatusResponse // by operation id
+	projects   map[string]*iampb.Policy        // by project id
+	port       string                          // of the ingress, for the services' URLs
 	now        func() time.Time
 	closed     bool // nothing starts any more
 }
@@ -76,7 +77,7 @@ func newStore(port string, now func() time.Time) *store {
 	return &store{
 		changed: make(chan struct{}), services: map[serviceName]*service{}, pools: map[serviceName]*service{},
 		jobs: map[jobName]*job{}, operations: map[string]*operation{},
-		projects: map[string]*iampb.Policy{}, port: port, now: now,
+		exports: map[string]exportStatusResponse{}, projects: map[string]*iampb.Policy{}, port: port, now: now,
 	}
 }
 
@@ -227,10 +228,13 @@ func (s *service) sorted() []*revision {
 func (s *service) nextRevision(named string) (revisionName, int) {
 	s.made++
 	if named == "" {
-		named = fmt.Sprintf("%s-%05d-%s", s.name.service, s.made, strings.ToLower(rand.Text()[:3]))
+		named = fmt.Sprintf("%s-%05d-%s", s.name.service, s.made, randomSuffix(3))
 	}
 	return revisionName{s.name, named}, s.made
 }
+
+// randomSuffix is n random lower-case letters and digits.
+func randomSuffix(n int) string { return strings.ToLower(rand.Text()[:n]) }
 
 // newEtag is an opaque fingerprint in the quoted form of the platform's.
 func newEtag() string {
