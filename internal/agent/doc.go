@@ -30,6 +30,13 @@
 // Channel request exec-argv@cloudssh runs an argument vector without a shell:
 // uint32 count, then that many strings.
 //
+// Of a session's environment the client may set the variable CLOUDSSH_SHELL, which
+// is for the agent: auto, the image's shell or else the one that came with the
+// agent; builtin, that one; or the path of another.
+//
+// In an instance without pseudo-terminals pty-req succeeds all the same: the
+// program has pipes then, and the agent the line discipline.
+//
 // Forwarding is RFC 4254 §7 and OpenSSH's PROTOCOL, 2.4. To a client of ours the
 // refusal of tcpip-forward and streamlocal-forward@openssh.com carries the reason,
 // as text: the standards have no place for it.

@@ -16,6 +16,7 @@ import (
 // image's descriptor, which its own validator then objects to.
 type layer struct {
 	compressed, uncompressed []byte
+	digest, diffID           v1.Hash // which the library asks for again and again
 	mediaType                types.MediaType
 }
 
@@ -30,7 +31,9 @@ func newLayer(agent Binary, mt types.MediaType) (*layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &layer{compressed: packed, uncompressed: files, mediaType: mt}, nil
+	return &layer{
+		compressed: packed, uncompressed: files, digest: hash(packed), diffID: hash(files), mediaType: mt,
+	}, nil
 }
 
 // chunk is what is compressed at a time.
@@ -64,8 +67,8 @@ func pack(files []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func (l *layer) Digest() (v1.Hash, error)            { return hash(l.compressed), nil }
-func (l *layer) DiffID() (v1.Hash, error)            { return hash(l.uncompressed), nil }
+func (l *layer) Digest() (v1.Hash, error)            { return l.digest, nil }
+func (l *layer) DiffID() (v1.Hash, error)            { return l.diffID, nil }
 func (l *layer) Size() (int64, error)                { return int64(len(l.compressed)), nil }
 func (l *layer) MediaType() (types.MediaType, error) { return l.mediaType, nil }
 
