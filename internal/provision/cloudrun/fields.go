@@ -26,7 +26,7 @@ func (t tables) with(message string, rules map[string]rule) tables {
 const (
 	asThere    = "as in the service"
 	outputOnly = "the platform writes it"
-	other      = "it belongs to the other resource"
+	identity   = "the twin has its own"
 	gpuDropped = "a GPU has its quota and its price; --gpu keeps it"
 )
 
@@ -77,9 +77,9 @@ func all(fields ...string) map[string]rule {
 
 func serviceRules() map[string]rule {
 	m := map[string]rule{
-		"name":                  {provision.Drop, "the twin has its own"},
+		"name":                  {provision.Drop, identity},
 		"description":           {provision.Change, "says whose twin it is"},
-		"etag":                  {provision.Drop, other},
+		"etag":                  {provision.Drop, identity},
 		"labels":                {provision.Change, "the service's own without reserved ones and those of tools, and the lease"},
 		"annotations":           {provision.Change, "the lease; the service's may hold the state of tools"},
 		"client":                {provision.Change, "cloudssh"},
@@ -251,7 +251,7 @@ func (t tables) others() tables {
 // here because they are part of the answer to what becomes of a service.
 func beyond() map[string]rule {
 	preview := rule{provision.Drop, "a preview feature that this version does not carry"}
-	identity := rule{provision.Drop, "an identity may be bound to the service"}
+	bound := rule{provision.Drop, "an identity may be bound to the service"}
 	return map[string]rule{
 		"ssh_enabled":                               {provision.Drop, "Google's own ssh would open the twin too, and policies may forbid it"},
 		"functional_type":                           {provision.Drop, "it registers the service with others"},
@@ -261,7 +261,7 @@ func beyond() map[string]rule {
 		"template.scaling.cpu_utilization":          {provision.Drop, "of no use with one instance"},
 		"template.sandboxes":                        preview,
 		"template.ambient_networking":               preview,
-		"template.workload_identity_config":         identity,
+		"template.workload_identity_config":         bound,
 		"template.containers.NAME.sandbox_launcher": preview,
 	}
 }

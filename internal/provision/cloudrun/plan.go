@@ -106,11 +106,13 @@ type planner struct {
 
 func (p *planner) add(path string, r rule, from, to string) {
 	f := provision.Field{Path: path, Decision: r.decision, Reason: r.why, From: from, To: to}
-	if r.why == outputOnly { // what it writes into the twin nobody knows yet
+	switch {
+	case r.why == outputOnly, r.why == identity: // the twin gets its own, which nobody knows yet
 		f.From = ""
-	}
-	if f.Differs() && f.Decision == provision.Copy { // such as the mount of a volume that stays behind
+	case f.Differs() && f.Decision == provision.Copy: // such as the mount of a volume that stays behind
 		f.Decision = provision.Change
+	case !f.Differs() && f.From != "" && f.Decision == provision.Change: // such as limits that are enough
+		f.Decision = provision.Copy
 	}
 	p.found = append(p.found, f)
 }
@@ -139,7 +141,7 @@ func (p *planner) field(path string, r rule, f protoreflect.FieldDescriptor, fro
 		inner := &planner{rules: p.rules}
 		inner.message(path+".", from.Get(src).Message(), twin.Get(f).Message())
 		for _, n := range inner.found {
-			if n.Reason == asThere { // the field as a whole knows better
+			if n.Reason == asThere && r.decision == provision.Copy { // the field as a whole knows better
 				n.Reason = r.why
 			}
 			p.found = append(p.found, n)
