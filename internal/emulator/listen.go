@@ -144,10 +144,10 @@ func (s *Server) front(a *admin, o Options) http.Handler {
 
 // newTranscoder is the Admin API over REST, v2 and v1.
 func newTranscoder(a *admin) *transcoder {
-	rest := &transcoder{mux: http.NewServeMux(), rules: v1Rules(runRules()), intercept: a.intercept}
+	rest := &transcoder{mux: http.NewServeMux(), custom: http.NewServeMux(), rules: v1Rules(runRules()), intercept: a.intercept}
 	a.register(rest)
 	a.registerV1(rest.mux)
-	a.registerExport(rest.mux)
+	a.registerExport(rest.custom)
 	return rest
 }
 

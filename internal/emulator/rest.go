@@ -26,6 +26,7 @@ import (
 // dialects are one implementation: it is a grpc.ServiceRegistrar, and a method registered once answers both.
 type transcoder struct {
 	mux       *http.ServeMux
+	custom    *http.ServeMux        // methods without a schema; apart, because their patterns overlap with the others
 	rules     map[string][]httpRule // for methods whose schema rules are not Cloud Run's, by full name
 	intercept grpc.UnaryServerInterceptor
 }
@@ -132,6 +133,10 @@ func splitVerb(path string) string {
 func (t *transcoder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r2 := r.Clone(r.Context())
 	r2.URL.Path, r2.URL.RawPath = splitVerb(r.URL.Path), ""
+	if _, pattern := t.custom.Handler(r2); pattern != "" {
+		t.custom.ServeHTTP(w, r2)
+		return
+	}
 	if _, pattern := t.mux.Handler(r2); pattern == "" {
 		notFoundPage(w, r)
 		return
