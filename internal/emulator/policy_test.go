@@ -14,7 +14,6 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/cloudssh/cloudssh/internal/emulator"
@@ -35,11 +34,13 @@ func as(t *testing.T, s *emulator.Server, email string) *run.ServicesClient {
 	return withToken(t, s, token)
 }
 
+func tokenOptions(s *emulator.Server, token string) []option.ClientOption {
+	return grpcOptions(s, option.WithGRPCDialOption(grpc.WithPerRPCCredentials(bearer(token))))
+}
+
 func withToken(t *testing.T, s *emulator.Server, token string) *run.ServicesClient {
 	t.Helper()
-	c, err := run.NewServicesClient(t.Context(), option.WithEndpoint(s.Addr), option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-		option.WithGRPCDialOption(grpc.WithPerRPCCredentials(bearer(token))))
+	c, err := run.NewServicesClient(t.Context(), tokenOptions(s, token)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,6 +109,7 @@ func (i *instance) startContainer(ctx context.Context, c prepared) error {
 		}
 		i.exited(c.container, p.Exit())
 	})
+	defer i.boost(c.container, p)()
 	if c.startup == nil {
 		return nil
 	}
@@ -121,6 +122,44 @@ func (i *instance) startContainer(ctx context.Context, c prepared) error {
 		return &probeError{c.name, c.startup, err}
 	}
 	return err
+}
+
+// boostTime is how long a container keeps the CPU of its start after it has started.
+const boostTime = 10 * time.Second
+
+// boost gives a container more CPU while it starts, if the service wants that and the runtime can. The function that it
+// returns is called when the container has started. See
+// https://docs.cloud.google.com/run/docs/configuring/services/cpu#startup-boost.
+func (i *instance) boost(c *container, p runtime.Process) (started func()) {
+	throttled, can := p.(runtime.Throttled)
+	if !can || !c.spec.GetResources().GetStartupCpuBoost() {
+		return func() {}
+	}
+	limit := func(cpus float64) {
+		if err := throttled.LimitCPU(cpus); err != nil {
+			i.revision.fleet.o.Logger.Warn("changing the CPU of a container", "revision", i.revision.rev.Name, "container", c.name, "error", err)
+		}
+	}
+	limit(boosted(c.cpu))
+	return func() {
+		i.wg.Go(func() {
+			if wait(i.life, boostTime) == nil {
+				limit(c.cpu)
+			}
+		})
+	}
+}
+
+// boosted is how many CPUs a container with a limit has while it starts.
+func boosted(cpus float64) float64 {
+	switch {
+	case cpus <= 1:
+		return 2
+	case cpus <= 2:
+		return 4
+	default:
+		return 8
+	}
 }
 
 // prepare makes what the containers need before the runtime has to do with them.
@@ -183,7 +222,10 @@ func (i *instance) exited(c *container, exit runtime.Exit) {
 	if i.life.Err() == nil {
 		i.revision.logExit(c, exit)
 	}
-	if i.revision.rev.Kind == Job && !i.completes(c, exit) {
+	if i.revision.rev.Kind == Job && exit.Success() {
+		if i.completes(c) {
+			i.end(errDone)
+		}
 		return
 	}
 	i.end(&ExitError{c.name, exit})

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )
 
+// errDone is why the instance of a task ends whose main containers have: the others are shut down.
+var errDone = fmt.Errorf("the task is done: %w", errStop)
+
 // Run runs one attempt of a job's task: its images are pulled, its containers started in their order, and it ends when
-// one of them exits with another status than 0, or its main containers, those that no other depends on, have all exited.
+// one of them exits with another status than 0, or its main containers, those that no other depends on, have all exited: then the others are shut down.
 // started is called when all containers have started.
 //
 // The error is an [*ExitError] for a container that failed, a [*DeployError] when the attempt could not be started,
@@ -62,27 +63,22 @@ func (r *revision) runTask(ctx context.Context, started func()) error {
 		started()
 	}
 	<-i.over
-	err = context.Cause(i.life)
-	var exit *ExitError
-	if errors.As(err, &exit) && exit.Exit.Success() {
+	if err = context.Cause(i.life); errors.Is(err, errDone) {
 		return nil
 	}
 	return err
 }
 
-// completes tells whether a container's exit ends its task: that of one that failed does, and that of the last main
-// container.
-func (i *instance) completes(c *container, exit runtime.Exit) bool {
-	if !exit.Success() {
-		return true
-	}
-	if !i.revision.plan.main(c) {
+// completes tells whether a container's success is that of its task: all main containers have to end.
+func (i *instance) completes(c *container) bool {
+	plan := i.revision.plan
+	if !plan.main(c) {
 		return false
 	}
 	i.procsMu.Lock()
 	defer i.procsMu.Unlock()
 	i.finished++
-	open := slices.DeleteFunc(slices.Clone(i.revision.plan.containers), func(c *container) bool { return !i.revision.plan.main(c) })
+	open := slices.DeleteFunc(slices.Clone(plan.containers), func(c *container) bool { return !plan.main(c) })
 	return i.finished == len(open)
 }
 
