@@ -31,11 +31,15 @@
 //     is UNAUTHENTICATED.
 //   - Any project exists that is named. Its default compute service account is an editor of it. The account whose tokens
 //     the metadata server hands out owns the emulator's own project; Server.Grant gives more roles. There are no
-//     organisations, folders, policies of theirs, conditions or VPC Service Controls.
+//     organisations, folders, conditions or VPC Service Controls.
 //   - Every service account exists. Having iam.serviceAccounts.actAs on the project is the only way to act as one.
 //   - The ingress answers every token that it does not accept with 403; the platform answers some of them with 401.
 //   - The registry asks for no credentials. Images of other registries are pulled anonymously.
-//   - IAP, Binary Authorization and encryption keys are stored and not enforced.
+//   - IAP is stored and not enforced.
+//   - Of the organisation's policies there are those in Options.Policies, for every project, and of them run.allowedIngress
+//     alone is enforced.
+//   - Every network, VPC connector and encryption key exists and may be used, except those in Options.Missing. Binary
+//     Authorization lets every image run, except those that Faults.Unattested names.
 //
 // Admin API:
 //
@@ -58,8 +62,9 @@
 //   - An image is read when its revision is deployed, and its layers when they are first unpacked; the platform keeps a copy
 //     of its own from the start.
 //   - Manual scaling keeps the given number of instances; with 0 the service starts instances on request all the same.
-//   - Secrets come from Options.Secret, not from Secret Manager. The command has none: a service that needs one fails to
-//     deploy, as if the secret did not exist.
+//   - Secrets come from Options.Secret, not from Secret Manager, and have no policies of their own: the service account
+//     needs its role in the project. The command has none: a service that needs one fails to deploy, as if the secret did not
+//     exist.
 //   - Logs are the containers' own output at Revision.log_uri, and have no Cloud Logging behind them.
 //   - Which paths are reserved: /eventlog, /_ah/ and the usual debug pages of Google's servers (/healthz, /varz, ...) at the
 //     root; the platform documents "some paths ending with z".

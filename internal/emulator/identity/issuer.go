@@ -15,7 +15,8 @@
 //     run.sourceDeveloper, run.viewer, run.invoker, run.servicesInvoker;
 //     artifactregistry.reader, .writer, .repoAdmin, .admin; iam.serviceAccountUser,
 //     iam.serviceAccountTokenCreator, iam.serviceAccountOpenIdTokenCreator;
-//     logging.viewer. Any other, custom roles too, can be bound and grants nothing.
+//     logging.viewer; secretmanager.secretAccessor. Any other, custom roles too, can
+//     be bound and grants nothing.
 //   - Scopes of access tokens are not enforced.
 package identity
 

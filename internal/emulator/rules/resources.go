@@ -97,7 +97,7 @@ func (c *checker) limits(at string, r *runpb.ResourceRequirements) demand {
 	}
 	var right bool
 	if d.cpu, right = parseCPU(cmp.Or(limits["cpu"], defaultCPU)); !right || !supportedCPU(d.cpu, d.gpu) {
-		c.refused(at+".cpu", "Invalid value specified for cpu. It must be from 0.08 to 1 in steps of 0.01, or one of 1, 2, 4, 6 and 8.")
+		c.refused(at+".cpu", "Invalid value specified for cpu. It must be from 0.08 to 1 in steps of 0.001, or one of 1, 2, 4, 6 and 8.")
 		d.ok = false
 	}
 	if d.memory, right = parseQuantity(cmp.Or(limits["memory"], defaultMemory)); !right {
@@ -117,7 +117,7 @@ func supportedCPU(thousandths int64, gpu bool) bool {
 		return thousandths > 0 && thousandths%1000 == 0
 	}
 	if thousandths < 1000 {
-		return thousandths >= minCPU && thousandths%10 == 0
+		return thousandths >= minCPU
 	}
 	switch thousandths {
 	case 1000, 2000, 4000, 6000, 8000:

@@ -39,7 +39,7 @@ func TestResources(t *testing.T) {
 		{"cpu 0.08", with(limits("0.08", "", true)), "", ""},
 		{"cpu 80m", with(limits("80m", "", true)), "", ""},
 		{"cpu 0.07", with(limits("0.07", "", true)), cpu, "0.08"},
-		{"cpu 0.333", with(limits("333m", "", true)), cpu, "steps"},
+		{"cpu 0.333", with(limits("0.333", "", true)), "", ""},
 		{"cpu 1.5", with(limits("1.5", "", true)), cpu, "1, 2, 4, 6"},
 		{"cpu 3", with(limits("3", "", true)), cpu, "1, 2, 4, 6"},
 		{"cpu 6", with(limits("6", "8Gi", true)), "", ""},

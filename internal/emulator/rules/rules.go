@@ -22,8 +22,7 @@
 //
 //   - Several violations are all reported, each on its own line of the message.
 //   - Where no source tells whether the platform refuses something, it is accepted.
-//   - Quotas, organisation policies and whether networks, connectors and encryption
-//     keys exist are not looked at.
+//   - Quotas are not looked at.
 //   - The total time of a startup probe is held to 240 s, the older of two documented
 //     limits.
 //   - Of the preview features only service_mesh is known as one that needs launch

@@ -17,6 +17,7 @@ type ociProcess struct {
 	id      string // of the container
 	tool    tool
 	process *os.Process
+	limit   func(cpus float64) error
 	done    chan struct{}
 	exit    Exit // valid after done
 }
@@ -37,6 +38,13 @@ func (p *ociProcess) Signal(ctx context.Context, sig syscall.Signal) error {
 	}
 	if err != nil && !errors.Is(err, os.ErrProcessDone) && !p.ended() {
 		return fmt.Errorf("sending %s to container %s: %w", signalName(sig), p.id, err)
+	}
+	return nil
+}
+
+func (p *ociProcess) LimitCPU(cpus float64) error {
+	if err := p.limit(cpus); err != nil {
+		return fmt.Errorf("limiting the CPU of container %s: %w", p.id, err)
 	}
 	return nil
 }

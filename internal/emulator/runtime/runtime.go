@@ -133,6 +133,13 @@ type Process interface {
 	Signal(ctx context.Context, sig syscall.Signal) error
 }
 
+// A Throttled process can be given another share of the CPUs while it runs. Not every [Process] is.
+type Throttled interface {
+	Process
+	// LimitCPU sets how many CPUs the container may use from now on. One that has ended is no error.
+	LimitCPU(cpus float64) error
+}
+
 // An Exit is how a process ended.
 type Exit struct {
 	Code   int    // exit status; 128+n when a signal ended it

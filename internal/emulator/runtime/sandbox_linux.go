@@ -223,11 +223,13 @@ func (s *ociSandbox) run(ctx context.Context, c Container, started *ociContainer
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting container %s: %w", c.Name, err), out.discard())
 	}
+	group := "/" + started.id
 	p := &ociProcess{id: started.id, tool: s.runtime.tool, process: process, done: make(chan struct{})}
+	p.limit = func(cpus float64) error { return s.runtime.cgroups.limitCPU(group, cpus) }
 	if err := out.start(c.Stdout, c.Stderr); err != nil {
 		s.runtime.logger.WarnContext(ctx, "closing a container's pipes", "container", started.id, "error", err)
 	}
-	go p.watch(out, func() bool { return s.runtime.cgroups.oomKilled("/" + started.id) })
+	go p.watch(out, func() bool { return s.runtime.cgroups.oomKilled(group) })
 	return p, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -95,6 +96,19 @@ func TestOCICPULimit(t *testing.T) {
 	c.CPU = 0.5
 	if got := run(t, s, c); !strings.HasPrefix(got.stdout, "50000") {
 		t.Errorf("quota of half a CPU: %+v", got)
+	}
+	out := newLineWaiter()
+	c = shell(busyboxImage(t), "echo ready; until [ -e /v/go ]; do sleep 0.05; done; cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null | head -n 1")
+	c.CPU, c.Stdout, c.Mounts = 0.5, out, []Mount{{Destination: "/v", Kind: Bind, Source: t.TempDir()}}
+	p := start(t, s, c).(Throttled)
+	out.wait(t, "ready")
+	if err := errors.Join(p.LimitCPU(1.5), os.WriteFile(filepath.Join(c.Mounts[0].Source, "go"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	out.wait(t, "150000")
+	<-p.Done()
+	if err := p.LimitCPU(1); err != nil {
+		t.Errorf("after the end: %v", err)
 	}
 }
 

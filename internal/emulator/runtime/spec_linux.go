@@ -3,7 +3,6 @@ package runtime
 import (
 	"cmp"
 	"maps"
-	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -173,9 +172,7 @@ func (b *bundle) resources() *specs.LinuxResources {
 		}
 	}
 	if b.container.CPU > 0 {
-		period := uint64(100_000) // microseconds, the kernel's default
-		// 1 ms is the least that the kernel accepts.
-		quota := max(int64(math.Round(b.container.CPU*float64(period))), 1000)
+		period, quota := uint64(cpuPeriod), cpuQuota(b.container.CPU)
 		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
 	}
 	return r

@@ -310,6 +310,34 @@ func TestDependsOnOrder(t *testing.T) {
 	})
 }
 
+// TestStartupBoost: who asks for it has more CPU until ten seconds after the start.
+func TestStartupBoost(t *testing.T) {
+	for cpu, want := range map[string][]float64{"500m": {2, 0.5}, "1": {2, 1}, "2": {4, 2}, "4": {8, 4}, "8": {8, 8}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, web(text("ok"), nil), template(func(t *runpb.RevisionTemplate) {
+				t.Containers[0].Resources = &runpb.ResourceRequirements{StartupCpuBoost: true, Limits: map[string]string{"cpu": cpu}}
+			}))
+			f.deploy()
+			pass(boostTime - time.Second)
+			if diff := cmp.Diff(want[:1], f.runtime.limits()); diff != "" {
+				t.Errorf("%s CPU, at the start (-want +got):\n%s", cpu, diff)
+			}
+			pass(2 * time.Second)
+			if diff := cmp.Diff(want, f.runtime.limits()); diff != "" {
+				t.Errorf("%s CPU, later (-want +got):\n%s", cpu, diff)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, web(text("ok"), nil))
+		f.deploy()
+		pass(time.Minute)
+		if got := f.runtime.limits(); len(got) > 0 {
+			t.Errorf("limits %v without a boost", got)
+		}
+	})
+}
+
 func TestSidecarExitEndsInstance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		exit := make(chan error)

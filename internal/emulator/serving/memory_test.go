@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -22,6 +23,7 @@ type memRuntime struct {
 	open    map[string]*memSandbox
 	made    int
 	started []runtime.Container
+	cpus    []float64 // the limits that processes got, in order
 }
 
 func newMemRuntime(programs map[string]runtime.Program) *memRuntime {
@@ -48,6 +50,13 @@ func (r *memRuntime) counts() (open, made int) {
 	return len(r.open), r.made
 }
 
+// limits are the CPUs that processes were given after their start.
+func (r *memRuntime) limits() []float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.cpus)
+}
+
 // container is the n-th container that was started.
 func (r *memRuntime) container(n int) runtime.Container {
 	r.mu.Lock()
@@ -72,7 +81,7 @@ func (s *memSandbox) Start(_ context.Context, c runtime.Container) (runtime.Proc
 	if program == nil {
 		return nil, &runtime.StartError{Container: c.Name, Err: fmt.Errorf("exec %q: file does not exist", c.Args[0])}
 	}
-	p := &memProc{signals: make(chan syscall.Signal, 4), done: make(chan struct{})}
+	p := &memProc{runtime: s.runtime, signals: make(chan syscall.Signal, 4), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.kill = cancel
 	s.mu.Lock()
@@ -154,6 +163,7 @@ type memExit struct{ runtime.Exit }
 func (memExit) Error() string { return "exit" }
 
 type memProc struct {
+	runtime  *memRuntime
 	signals  chan syscall.Signal
 	done     chan struct{}
 	kill     context.CancelFunc
@@ -234,3 +244,10 @@ type memAddr struct{}
 
 func (memAddr) Network() string { return "memory" }
 func (memAddr) String() string  { return "memory" }
+
+func (p *memProc) LimitCPU(cpus float64) error {
+	p.runtime.mu.Lock()
+	defer p.runtime.mu.Unlock()
+	p.runtime.cpus = append(p.runtime.cpus, cpus)
+	return nil
+}
