@@ -37,6 +37,9 @@ var imports = map[string][]string{
 	"internal/sshconfig":          {},
 	"internal/transfer":           {},
 	"internal/agent":              {"internal/screen", "internal/sftp", "internal/scp"},
+	"internal/shell":              {"internal/shell/line", "internal/shell/tool"},
+	"internal/shell/line":         {},
+	"internal/shell/tool":         {},
 	"images":                      {},
 	"images/hello":                {},
 	"images/oci":                  {"images"},
@@ -60,6 +63,7 @@ var imports = map[string][]string{
 	},
 	"cmd/cloudssh":       {"internal/cli"},
 	"cmd/cloudssh-agent": {"internal/agent", "internal/transport"},
+	"cmd/cloudssh-shell": {"internal/shell"},
 	"plugin/cf":          {"internal/cli"},
 	"bench":              {},
 	"bench/wan":          {},
@@ -73,6 +77,11 @@ var forbidden = map[string]map[string]string{
 		"github.com/spf13/cobra":              "the agent has no commands",
 		"github.com/charmbracelet/bubbletea":  "the agent has no screen",
 		"cloud.google.com/go/run/apiv2/runpb": "the agent knows nothing of the Admin API",
+	},
+	"cmd/cloudssh-shell": {
+		"google.golang.org/grpc":             "the shell is pushed into every twin",
+		"github.com/charmbracelet/bubbletea": "the shell draws by itself",
+		"golang.org/x/crypto/ssh":            "the shell has no connections",
 	},
 }
 

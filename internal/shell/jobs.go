@@ -1,0 +1,349 @@
+//go:build linux || darwin
+
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// A state is where a job is in its life.
+type state int
+
+const (
+	running state = iota
+	stopped
+	done
+)
+
+// errInterrupted is why a context ended: the user's Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// errStopped is why a read ended of which the job was stopped.
+var errStopped = errors.New("stopped")
+
+// A signalled is why a context ended: a signal, as of kill.
+type signalled struct{ signal syscall.Signal }
+
+func (s signalled) Error() string { return "killed by " + s.signal.String() }
+
+// A job is a command line of the foreground, or what stands before an &. Its
+// tools run in this process, so it is stopped and killed by stopping their
+// input and output and by ending their context; its programs get signals.
+type job struct {
+	id   int
+	text string
+	ctx  context.Context
+	stop context.CancelCauseFunc
+
+	mu       sync.Mutex
+	state    state
+	status   int
+	changed  chan struct{} // closed and replaced when state changes
+	period   context.Context
+	pause    context.CancelFunc // ends period: the job stops
+	back     bool               // it is in the background
+	group    int                // process group of its programs, 0: the shell's own
+	programs []int
+	told     state // what the user has been told
+	disowned bool
+}
+
+func newJob(ctx context.Context, id int, text string) *job {
+	j := &job{id: id, text: text, changed: make(chan struct{})}
+	j.ctx, j.stop = context.WithCancelCause(ctx)
+	j.period, j.pause = context.WithCancel(j.ctx)
+	return j
+}
+
+func (j *job) inBackground() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.back
+}
+
+// running waits until the job is not stopped. It fails when ctx has ended.
+func (j *job) running(ctx context.Context) error {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		j.mu.Lock()
+		state, changed := j.state, j.changed
+		j.mu.Unlock()
+		if state != stopped {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// set changes the state and tells who waits for that.
+func (j *job) set(s state) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state == s || j.state == done {
+		return
+	}
+	j.state = s
+	if j.pause(); s == running {
+		j.period, j.pause = context.WithCancel(j.ctx)
+	}
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// untilStopped is ctx, which also ends when the job stops.
+func (j *job) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	j.mu.Lock()
+	period := j.period
+	j.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(period, func() { cancel(errStopped) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// finish is the end of the job.
+func (j *job) finish(status int) {
+	j.mu.Lock()
+	if j.state != done {
+		j.status = status
+	}
+	j.mu.Unlock()
+	j.set(done)
+}
+
+// wait waits until the job is done, or also until it has stopped.
+func (j *job) wait(ctx context.Context, orStopped bool) (state, error) {
+	for {
+		j.mu.Lock()
+		state, changed := j.state, j.changed
+		j.mu.Unlock()
+		if state == done || orStopped && state == stopped {
+			return state, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return state, context.Cause(ctx)
+		}
+	}
+}
+
+// interrupt is Ctrl-C. Programs that share the terminal with the shell got
+// their signal from the kernel.
+//
+// What does not end is left alone when it is interrupted again.
+func (j *job) interrupt() {
+	j.mu.Lock()
+	group, again := j.group, j.ctx.Err() != nil && len(j.programs) == 0
+	j.mu.Unlock()
+	if group != 0 {
+		syscall.Kill(-group, syscall.SIGINT) //nolint:errcheck // it may be gone
+	}
+	j.stop(errInterrupted)
+	if again {
+		j.finish(128 + int(syscall.SIGINT))
+	}
+}
+
+// suspend is Ctrl-Z.
+func (j *job) suspend() { j.set(stopped) }
+
+// resume lets a stopped job go on.
+func (j *job) resume() {
+	j.set(running)
+	j.signal(syscall.SIGCONT)
+}
+
+// kill sends a signal to the job's programs, and does to its tools what that
+// signal does to processes that do not care.
+func (j *job) kill(sig syscall.Signal) {
+	j.signal(sig)
+	switch sig {
+	case 0, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGWINCH:
+	case syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		j.set(stopped)
+	case syscall.SIGCONT:
+		j.set(running)
+	default:
+		j.set(running)
+		j.signal(syscall.SIGCONT)
+		j.stop(signalled{sig})
+	}
+}
+
+// signal sends a signal to the job's programs.
+func (j *job) signal(sig syscall.Signal) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, pid := range j.programs {
+		syscall.Kill(pid, sig) //nolint:errcheck // it may be gone
+	}
+}
+
+// began notes a program of the job. A job that has a process group has its
+// programs in it.
+func (j *job) began(pid int, leads bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.programs = append(j.programs, pid)
+	if leads && j.group == 0 {
+		j.group = pid
+	}
+}
+
+// ended forgets a program; a group without programs is no group.
+func (j *job) ended(pid int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.programs = slices.DeleteFunc(j.programs, func(p int) bool { return p == pid })
+	if len(j.programs) == 0 {
+		j.group = 0
+	}
+}
+
+// killed is the exit status that the job's end has for what is left of it.
+func (j *job) killed() (status int, yes bool) {
+	cause := context.Cause(j.ctx)
+	if cause == nil {
+		return 0, false
+	}
+	return causeStatus(cause), true
+}
+
+// causeStatus is the exit status of what was given up for a reason.
+func causeStatus(cause error) int {
+	var s signalled
+	if errors.As(cause, &s) {
+		return 128 + int(s.signal)
+	}
+	return 128 + int(syscall.SIGINT)
+}
+
+// describe is a job's line for jobs and the prompt.
+func (j *job) describe(mark byte) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	what := "Running"
+	switch {
+	case j.state == stopped:
+		what = "Stopped"
+	case j.state == done && j.status == 0:
+		what = "Done"
+	case j.state == done && j.status > 128:
+		what = signalText(syscall.Signal(j.status - 128))
+	case j.state == done:
+		what = "Exit " + strconv.Itoa(j.status)
+	}
+	suffix := ""
+	if j.state == running && j.back {
+		suffix = " &"
+	}
+	return fmt.Sprintf("[%d]%c  %-23s %s%s", j.id, mark, what, j.text, suffix)
+}
+
+func signalText(sig syscall.Signal) string {
+	text := sig.String()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// A table has the jobs that the user can speak of.
+type table struct {
+	mu   sync.Mutex
+	last int // the highest number so far
+	jobs []*job
+	used []*job // the current job last
+}
+
+// add makes a job the current one. Numbers are not used again while a job of
+// a higher one is there.
+func (t *table) add(j *job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if j.id == 0 {
+		t.last++
+		j.id = t.last
+	}
+	if !slices.Contains(t.jobs, j) {
+		t.jobs = append(t.jobs, j)
+	}
+	t.used = append(slices.DeleteFunc(t.used, func(o *job) bool { return o == j }), j)
+}
+
+func (t *table) remove(j *job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	other := func(o *job) bool { return o == j }
+	t.jobs, t.used = slices.DeleteFunc(t.jobs, other), slices.DeleteFunc(t.used, other)
+}
+
+func (t *table) all() []*job {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.jobs)
+}
+
+// mark is + for the current job, - for the one before, else a space.
+func (t *table) mark(j *job) byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch n := len(t.used); {
+	case n > 0 && t.used[n-1] == j:
+		return '+'
+	case n > 1 && t.used[n-2] == j:
+		return '-'
+	}
+	return ' '
+}
+
+// find returns the job that the user calls spec: %1, %%, %+, %-, %name, %?text.
+func (t *table) find(spec string) (*job, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	name := strings.TrimPrefix(spec, "%")
+	n := len(t.used)
+	switch name {
+	case "", "%", "+":
+		if n > 0 {
+			return t.used[n-1], nil
+		}
+		return nil, errors.New("no current job")
+	case "-":
+		if n > 1 {
+			return t.used[n-2], nil
+		}
+		return nil, errors.New("no previous job")
+	}
+	if id, err := strconv.Atoi(name); err == nil {
+		for _, j := range t.jobs {
+			if j.id == id {
+				return j, nil
+			}
+		}
+		return nil, fmt.Errorf("%s: no such job", spec)
+	}
+	var found []*job
+	for _, j := range t.jobs {
+		part, inside := strings.CutPrefix(name, "?")
+		if inside && strings.Contains(j.text, part) || !inside && strings.HasPrefix(j.text, name) {
+			found = append(found, j)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%s: no such job", spec)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("%s: ambiguous job", spec)
+}
