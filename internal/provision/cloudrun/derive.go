@@ -92,6 +92,9 @@ func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Servi
 	if err := d.check(template); err != nil {
 		return nil, nil, err
 	}
+	if err := d.acceptable(twin); err != nil {
+		return nil, nil, err
+	}
 	return twin, d.plan(target, twin), nil
 }
 
