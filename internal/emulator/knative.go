@@ -94,10 +94,21 @@ func knativeRevision(f v1Found) *knative.Revision {
 		},
 		Spec: spec,
 		Status: &knative.RevisionStatus{
-			Conditions: knativeConditions(r.GetConditions()), ObservedGeneration: r.GetObservedGeneration(),
+			Conditions: revisionConditions(f), ObservedGeneration: r.GetObservedGeneration(),
 			ServiceName: r.GetService(), LogUrl: r.GetLogUri(), ImageDigest: ingressImage(f.pinned),
 		},
 	}
+}
+
+// revisionConditions are a revision's conditions; one that no traffic goes to is retired.
+func revisionConditions(f v1Found) []*knative.GoogleCloudRunV1Condition {
+	conditions := knativeConditions(f.pb.GetConditions())
+	for _, c := range conditions {
+		if c.Type == "Active" && c.Status == "True" && !f.serving {
+			c.Status, c.Reason, c.Severity, c.Message = "False", "Retired", "Info", "Revision retired."
+		}
+	}
+	return conditions
 }
 
 // ingressImage is the pinned image of the container that serves requests.

@@ -98,10 +98,7 @@ func systemKey(key string) bool {
 // service reads a service.
 func (d *specReader) service(k *knative.Service) *runpb.Service {
 	s := &runpb.Service{}
-	meta, spec := k.Metadata, k.Spec
-	if meta == nil {
-		meta = &knative.ObjectMeta{}
-	}
+	meta, spec := orEmpty(k.Metadata), k.Spec
 	s.Labels = ownLabels(meta.Labels)
 	s.Annotations = ownAnnotations(d, "metadata.annotations", s, serviceSettings(), "Service", meta.Annotations,
 		servingNamespace+"creator", servingNamespace+"lastModifier", runNamespace+"urls", runNamespace+"ingress-status", operationID)
@@ -124,31 +121,40 @@ func (d *specReader) service(k *knative.Service) *runpb.Service {
 
 // template reads a service's revision template.
 func (d *specReader) template(meta *knative.ObjectMeta, spec *knative.RevisionSpec) *tmplt {
-	if meta == nil {
-		meta = &knative.ObjectMeta{}
-	}
 	const at = "spec.template.spec"
-	d.aliases = parseAliases(meta.Annotations[secretsAnnotation])
+	meta = orEmpty(meta)
 	d.unset(at+".imagePullSecrets", len(spec.ImagePullSecrets) > 0)
-	t := &tmplt{
-		Revision: meta.Name, Labels: ownLabels(meta.Labels), ServiceAccount: spec.ServiceAccountName,
-		MaxInstanceRequestConcurrency: small(spec.ContainerConcurrency),
-	}
-	if spec.TimeoutSeconds != 0 {
-		t.Timeout = durationpb.New(time.Duration(spec.TimeoutSeconds) * time.Second)
-	}
-	t.Containers = d.containers(at, spec.Containers)
+	t := d.spec(at, meta, spec)
+	t.Revision, t.MaxInstanceRequestConcurrency = meta.Name, small(spec.ContainerConcurrency)
 	for _, c := range t.GetContainers() {
 		c.Resources.CpuIdle = true // unless an annotation says otherwise
 		if meta.Labels[startupProbeLabel] == startupProbeDefault && len(c.GetPorts()) > 0 {
 			c.StartupProbe = nil // the platform makes it anew, for the port as it is now
 		}
 	}
-	t.Volumes = d.volumes(at, spec.Volumes)
-	t.NodeSelector = d.nodeSelector(at, spec.NodeSelector)
 	t.Annotations = ownAnnotations(d, "spec.template.metadata.annotations", t, revisionSettings(), "Revision", meta.Annotations,
 		runNamespace+"client-name", runNamespace+"client-version", secretsAnnotation)
 	return t
+}
+
+// spec reads what the specifications of revisions and tasks share.
+func (d *specReader) spec(at string, meta *knative.ObjectMeta, spec *knative.RevisionSpec) *tmplt {
+	d.aliases = parseAliases(meta.Annotations[secretsAnnotation])
+	t := &tmplt{
+		Labels: ownLabels(meta.Labels), ServiceAccount: spec.ServiceAccountName, Containers: d.containers(at, spec.Containers),
+		Volumes: d.volumes(at, spec.Volumes), NodeSelector: d.nodeSelector(at, spec.NodeSelector),
+	}
+	if spec.TimeoutSeconds != 0 {
+		t.Timeout = durationpb.New(time.Duration(spec.TimeoutSeconds) * time.Second)
+	}
+	return t
+}
+
+func orEmpty(meta *knative.ObjectMeta) *knative.ObjectMeta {
+	if meta == nil {
+		return &knative.ObjectMeta{}
+	}
+	return meta
 }
 
 func (d *specReader) nodeSelector(at string, given map[string]string) *runpb.NodeSelector {

@@ -37,6 +37,9 @@ func sameType(a, b protoreflect.FieldDescriptor) bool {
 	if a.Kind() != b.Kind() || a.Cardinality() != b.Cardinality() || a.IsMap() != b.IsMap() {
 		return false
 	}
+	if a.Enum() != nil {
+		return a.Enum().FullName() == b.Enum().FullName()
+	}
 	return a.Message() == nil || a.IsMap() || a.Message().FullName() == b.Message().FullName()
 }
 

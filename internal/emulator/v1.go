@@ -33,9 +33,20 @@ func (a *admin) registerV1(mux *http.ServeMux) {
 		mux.Handle("GET "+base+"/revisions/{r}", a.v1("GetRevisionV1", a.v1Revision))
 		mux.Handle("DELETE "+base+"/revisions/{r}", a.v1("DeleteRevisionV1", a.v1DeleteRevision))
 	}
+	a.registerV1Jobs(mux)
 	const operation = "/v1/projects/{p}/locations/{l}/operations/{o}"
 	mux.Handle("GET "+operation, a.v1("GetOperationV1", a.v1GetOperation))
 	mux.Handle("POST "+operation+"/:wait", a.v1("WaitOperationV1", a.v1WaitOperation)) // as splitVerb has it
+}
+
+// registerV1Jobs serves jobs, their executions and tasks.
+func (a *admin) registerV1Jobs(mux *http.ServeMux) {
+	const base = "/apis/run.googleapis.com/v1/namespaces/{p}"
+	mux.Handle("GET "+base+"/jobs", a.v1("ListJobsV1", a.v1Jobs))
+	mux.Handle("POST "+base+"/jobs", a.v1("CreateJobV1", a.v1CreateJob))
+	mux.Handle("GET "+base+"/jobs/{j}", a.v1("GetJobV1", a.v1Job))
+	mux.Handle("PUT "+base+"/jobs/{j}", a.v1("ReplaceJobV1", a.v1ReplaceJob))
+	mux.Handle("DELETE "+base+"/jobs/{j}", a.v1("DeleteJobV1", a.v1DeleteJob))
 }
 
 // v1 wraps a method in authentication and JSON.
@@ -43,7 +54,7 @@ func (a *admin) v1(method string, serve func(*http.Request, location) (any, erro
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := a.authenticate(r.Context(), r.Header.Get("Authorization"))
 		if err == nil {
-			err = a.fault(method, strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/apis/serving.knative.dev"), "/v1/"))
+			err = a.fault(method, v1Resource(r.URL.Path))
 		}
 		var l location
 		if err == nil {
@@ -61,6 +72,12 @@ func (a *admin) v1(method string, serve func(*http.Request, location) (any, erro
 		// What remains to fail is the client's connection.
 		_ = json.NewEncoder(w).Encode(body)
 	})
+}
+
+// v1Resource is the name of the resource in a request's path.
+func v1Resource(path string) string {
+	_, resource, _ := strings.Cut(path, "/v1/")
+	return resource
 }
 
 // v1Location is the location that a v1 request names. A namespaces path means the region of the endpoint's host name,
@@ -137,8 +154,9 @@ func (a *admin) v1Service(r *http.Request, l location) (any, error) {
 
 // v1Found is a revision with what only the v1 API shows of it.
 type v1Found struct {
-	pb     *runpb.Revision
-	pinned *runpb.RevisionTemplate
+	pb      *runpb.Revision
+	pinned  *runpb.RevisionTemplate
+	serving bool // traffic goes to it
 }
 
 func (a *admin) v1Find(l location, match func(*runpb.Revision) bool) []v1Found {
@@ -148,7 +166,7 @@ func (a *admin) v1Find(l location, match func(*runpb.Revision) bool) []v1Found {
 	for n, s := range a.store.services {
 		for _, r := range s.revisions {
 			if l.includes(n.location) && match(r.pb) {
-				found = append(found, v1Found{r.pb, r.template})
+				found = append(found, v1Found{r.pb, r.template, s.serving(r)})
 			}
 		}
 	}

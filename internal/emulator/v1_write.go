@@ -93,9 +93,7 @@ func checkMeta(meta *knative.ObjectMeta, kind, wantKind string, l location, name
 	if l.region == "" {
 		return nil, status.Error(codes.InvalidArgument, "The request names no region: use the endpoint of one, REGION-run.googleapis.com.")
 	}
-	if meta == nil {
-		meta = &knative.ObjectMeta{}
-	}
+	meta = orEmpty(meta)
 	d := &specReader{}
 	if kind != "" && kind != wantKind {
 		d.refuse("kind", "should be %s, but was: %s", wantKind, kind)
@@ -200,7 +198,7 @@ func deleted(name, kind string, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &knative.Status{Status: "Success", Details: &knative.StatusDetails{Name: name, Group: "serving.knative.dev", Kind: kind}}, nil
+	return &knative.Status{Status: "Success", Details: &knative.StatusDetails{Name: name, Kind: kind}}, nil
 }
 
 func v1OperationName(r *http.Request, l location) string {
@@ -259,8 +257,11 @@ func v1Operation(op *longrunningpb.Operation, err error) (any, error) {
 // v1Any is a resource as an operation holds it: with its type.
 func v1Any(m proto.Message) (map[string]any, error) {
 	var k any = map[string]any{}
-	if s, ok := m.(*runpb.Service); ok {
-		k = knativeService(s)
+	switch m := m.(type) {
+	case *runpb.Service:
+		k = knativeService(m)
+	case *runpb.Job:
+		k = knativeJob(m)
 	}
 	raw, err := json.Marshal(k)
 	if err != nil {
@@ -302,6 +303,7 @@ func v1Field(field string) string {
 		"template.max_instance_request_concurrency": "spec.template.spec.containerConcurrency",
 		"template.service_account":                  "spec.template.spec.serviceAccountName",
 		"template.node_selector":                    "spec.template.spec.nodeSelector",
+		"template.template":                         "spec.template.spec.template.spec",
 		"template":                                  "spec.template.spec", "traffic": "spec.traffic",
 		"labels": "metadata.labels", "annotations": "metadata.annotations", "name": "metadata.name", "service_id": "metadata.name",
 	}
