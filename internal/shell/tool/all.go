@@ -7,7 +7,7 @@ import (
 
 // All returns every tool, sorted by name.
 func All() []Tool {
-	all := slices.Concat(viewing(), files(), times())
+	all := slices.Concat(viewing(), files(), times(), running(), archives(), basics())
 	for i, t := range all {
 		all[i].Run = helpful(t)
 	}
@@ -47,7 +47,18 @@ func files() []Tool {
 		{"chgrp", "chgrp [-Rh] GROUP FILE...: change the group of files", chown},
 		{"chmod", "chmod [-R] MODE FILE...: change permissions, to 755 or by u+x,go-w", chmod},
 		{"chown", "chown [-Rh] [USER][:GROUP] FILE...: change the owner of files", chown},
+		{"cp", "cp [-raRfinpuvTlLPH] FILE... TO: copy files", cp},
 		{"find", "find [-HLP] [FILE]... [EXPRESSION]: find files (-name -type -size -mtime -perm -exec -delete -prune ...)", findFiles},
+		{"ln", "ln [-sfnrvT] TARGET... [NAME]: make links", ln},
+		{"mkdir", "mkdir [-pv] [-m MODE] NAME...: make directories", mkdir},
+		{"mktemp", "mktemp [-du] [-p DIR] [TEMPLATE]: make a temporary file or directory", mktemp},
+		{"mv", "mv [-finuvT] FILE... TO: move or rename files", mv},
+		{"readlink", "readlink [-femnv] FILE...: show where links lead to", readlink},
+		{"realpath", "realpath [-ems] FILE...: show paths without links", readlink},
+		{"rm", "rm [-rfidv] FILE...: remove files", rm},
+		{"rmdir", "rmdir [-pv] DIR...: remove empty directories", rmdir},
+		{"stat", "stat [-L] [-c FORMAT] FILE...: show all about files", statTool},
+		{"truncate", "truncate [-c] -s [+-]SIZE FILE...: set the size of files", truncate},
 		{"touch", "touch [-acmh] [-d DATE] [-t TIME] [-r FILE] FILE...: make files, or set their times", touch},
 	}
 }
@@ -56,5 +67,45 @@ func times() []Tool {
 	return []Tool{
 		{"date", "date [-uR] [-I[SPEC]] [-d DATE] [-r FILE] [+FORMAT]: show the time", date},
 		{"sleep", "sleep TIME[smhd]...: wait", sleep},
+	}
+}
+
+// running are the tools that show processes, and those that run other commands.
+func running() []Tool {
+	return []Tool{
+		{"env", "env [-i0] [-u NAME] [-C DIR] [NAME=VALUE]... [COMMAND]: show the environment, or run a command in another", env},
+		{"printenv", "printenv [-0] [NAME]...: show variables of the environment", printenv},
+		{"ps", "ps [aux] [-ef] [-o COLUMN,...] [-p PID,...] [-u USER,...] [-C NAME,...] [--no-headers]: list processes", ps},
+		{"time", "time COMMAND: run a command, and say how long it took", clocked},
+		{"timeout", "timeout TIME[smhd] COMMAND: run a command no longer than that", timeout},
+		{"top", "top [-b] [-n ROUNDS] [-d SECONDS] [-p PID,...]: watch processes; keys: P M N sort, q quits", top},
+		{"watch", "watch [-tdeg] [-n SECONDS] COMMAND: run a command again and again", watch},
+		{"xargs", "xargs [-0rt] [-n N] [-L N] [-I TEXT] [-d CHAR] [-a FILE] [COMMAND]: run a command with arguments from standard input", xargs},
+	}
+}
+
+func archives() []Tool {
+	return []Tool{
+		{"gunzip", "gunzip [-cfkt] [FILE]...: gzip -d", gunzip},
+		{"gzip", "gzip [-cdfkt1..9] [FILE]...: compress files", gzipTool},
+		{"tar", "tar -c|-x|-t [-zvhpkOm] [-f FILE] [-C DIR] [--exclude PATTERN] [--strip-components N] [FILE]...: archives", tarTool},
+		{"zcat", "zcat [FILE]...: gzip -dc", zcat},
+	}
+}
+
+// basics are those that shells often have themselves: xargs, find -exec and the
+// like need them as commands.
+func basics() []Tool {
+	return []Tool{
+		{"[", "", testTool},
+		{"basename", "basename [-a] [-s SUFFIX] NAME [SUFFIX]: show the last part of a path", basename},
+		{"dirname", "dirname PATH...: show all but the last part of a path", dirname},
+		{"echo", "", echo},
+		{"false", "", falsity},
+		{"printf", "printf FORMAT [ARGUMENT]...: show text in a form", printf},
+		{"pwd", "pwd: show the working directory", pwd},
+		{"seq", "seq [-w] [-s TEXT] [FIRST [STEP]] LAST: count", seq},
+		{"test", "", testTool},
+		{"true", "", truth},
 	}
 }
