@@ -110,6 +110,71 @@ func privileged(t *testing.T) int {
 	return n
 }
 
+// The same with the shell that we bring: an image, and an instance, in which
+// nothing else is, and nothing can be written.
+func TestBareImageWithOurShell(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("chroot needs root")
+	}
+	root := publicDir(t)
+	for name, path := range map[string]string{agentName: build(t), shellName: buildProgram(t, "../cloudssh-shell")} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "config.txt"), []byte("a=1\nb=2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := launch(t, "/"+agentName, agent.Settings{Service: "bare", App: agent.App{Dir: "/app"}}, "chroot", "--userspec=65532:65532", root)
+	client := r.dial(t)
+	for command, want := range map[string]string{
+		"ls /":                                   "cloudssh-agent\ncloudssh-shell\nconfig.txt",
+		"cat /config.txt | grep b= | wc -l":      "1",
+		"for i in 1 2; do echo $i; done":         "1\n2",
+		"cat <<END\nhere $((6*7))\nEND":          "here 42",
+		"echo $SHELL $HOME $PWD; ls -d /con*":    "/cloudssh-shell / /\n/config.txt",
+		"(echo x > /new) 2>/dev/null || echo no": "no",
+	} {
+		if got := r.run(t, client, command); got != want && got != "cloudssh: the app's directory /app cannot be used (no such file or directory); starting in /\n"+want {
+			t.Errorf("%s: %q, want %q", command, got, want)
+		}
+	}
+	s, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.CombinedOutput("no-such-tool; exit 41")
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) || exit.ExitStatus() != 41 || !strings.Contains(string(out), "not found") {
+		t.Errorf("status: %v, %q", err, out)
+	}
+	if s, err = client.NewSession(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	keyboard, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var screen screenText
+	s.Stdout, s.Stderr = &screen, &screen
+	if err := s.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	screen.await(t, "no terminal to give")
+	screen.await(t, "$ ") // its prompt
+	fmt.Fprint(keyboard, "ls con*; exit $((40+2))\r")
+	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 42 || !strings.Contains(screen.String(), "\nconfig.txt\r\n") {
+		t.Errorf("a shell without a terminal: %v\n%q", err, screen.String())
+	}
+}
+
 // Without /dev/ptmx a shell is still of use to who sits at a terminal.
 func TestLinesWithoutTerminal(t *testing.T) {
 	busybox, err := os.ReadFile("/bin/busybox")

@@ -33,11 +33,16 @@ const testVersion = "v0.0.1-test"
 // build makes the agent as releases do.
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "cloudssh-agent")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+testVersion, "-o", bin, ".")
+	return buildProgram(t, ".")
+}
+
+func buildProgram(t *testing.T, folder string) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "program")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+testVersion, "-o", bin, folder)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the agent: %v\n%s", err, out)
+		t.Fatalf("building %s: %v\n%s", folder, err, out)
 	}
 	return bin
 }
