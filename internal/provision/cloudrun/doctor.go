@@ -60,8 +60,12 @@ func (e *examination) good(name, detail string) {
 	e.report(provision.Check{Name: name, Verdict: provision.OK, Detail: detail})
 }
 
-func (e *examination) unknown(name string, err error) {
-	e.report(provision.Check{Name: name, Verdict: provision.Unknown, Detail: err.Error()})
+// unknown reports that the answer to a question was an error.
+func (e *examination) unknown(name, what string, err error) {
+	if st, ok := status.FromError(err); ok {
+		err = &platformError{text: text(st), err: err}
+	}
+	e.report(provision.Check{Name: name, Verdict: provision.Unknown, Detail: fmt.Sprintf("%s: %v", what, err)})
 }
 
 // fail reports an error with the commands that it hints at.
@@ -95,7 +99,7 @@ func (e *examination) clock(ctx context.Context) {
 	e.good("connection", fmt.Sprintf("%s answers in %s", e.RESTURL, after.Sub(before).Round(time.Millisecond)))
 	theirs, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
-		e.unknown(check, fmt.Errorf("reading the time of the answer: %w", err))
+		e.unknown(check, "reading the time of the answer", err)
 		return
 	}
 	if skew := before.Add(after.Sub(before) / 2).Sub(theirs); skew.Abs() > maxSkew {
@@ -205,7 +209,7 @@ func (e *examination) ingress(ctx context.Context) {
 	}
 	err := e.call(ctx, "orgpolicy", http.MethodGet, "/v2/projects/"+e.Project+"/policies/"+constraint+":getEffectivePolicy", nil, &policy)
 	if err != nil {
-		e.unknown(check, fmt.Errorf("it cannot be read, and need not be: %w", err))
+		e.unknown(check, "it cannot be read, and need not be", err)
 		return
 	}
 	for _, r := range policy.Spec.Rules {

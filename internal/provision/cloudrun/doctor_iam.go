@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,7 +48,7 @@ func (e *examination) project(ctx context.Context) {
 	err := e.call(ctx, "cloudresourcemanager", http.MethodGet, "/v1/projects/"+e.Project, nil, &p)
 	switch {
 	case err != nil:
-		e.unknown(check, fmt.Errorf("%s cannot be read, and need not be: %w", e.Project, err))
+		e.unknown(check, e.Project+" cannot be read, and need not be", err)
 	case p.State != "" && p.State != "ACTIVE":
 		e.fail(check, fmt.Errorf("%s is %s", e.Project, p.State))
 	default:
@@ -65,7 +66,7 @@ func (e *examination) enabled(ctx context.Context, api string) {
 	err := e.call(ctx, "serviceusage", http.MethodGet, "/v1/projects/"+e.Project+"/services/"+api, nil, &s)
 	switch {
 	case err != nil:
-		e.unknown(check, fmt.Errorf("its state cannot be read, and need not be: %w", err))
+		e.unknown(check, "its state cannot be read, and need not be", err)
 	case s.State != "ENABLED":
 		e.lacks(provision.Failed, check, "it is not enabled", "roles/serviceusage.serviceUsageAdmin",
 			"gcloud services enable "+api+" --project "+e.Project)
@@ -83,7 +84,7 @@ func (e *examination) permissions(ctx context.Context) {
 	}
 	held, err := e.test(ctx, "cloudresourcemanager", "/v1/projects/"+e.Project, names)
 	if err != nil {
-		e.unknown("permissions", fmt.Errorf("asking for the account's permissions: %w", err))
+		e.unknown("permissions", "asking for the account's permissions", err)
 		return
 	}
 	for _, p := range want {
@@ -97,12 +98,15 @@ func (e *examination) permissions(ctx context.Context) {
 	}
 }
 
+// errNoNumber: the name of a project's default service account begins with its number.
+var errNoNumber = errors.New("the number of the project is not known")
+
 // actAs asks whether the account may have something run as the twin's service account; "" is the project's default.
 func (e *examination) actAs(ctx context.Context, account string) {
 	const permission, role = "iam.serviceAccounts.actAs", "roles/iam.serviceAccountUser"
 	check := "permission " + permission
 	if account == "" && e.number == "" {
-		e.unknown(check, fmt.Errorf("the number of project %s is not known, and so not its default service account", e.Project))
+		e.unknown(check, "asking for the default service account", errNoNumber)
 		return
 	}
 	account = cmp.Or(account, e.number+"-compute@developer.gserviceaccount.com")
@@ -112,7 +116,7 @@ func (e *examination) actAs(ctx context.Context, account string) {
 		e.fail("service account", provision.Hint(fmt.Errorf("%s does not exist", account),
 			"cloudssh ... --service-account ANOTHER", "gcloud iam service-accounts list --project "+e.Project))
 	case err != nil:
-		e.unknown(check, fmt.Errorf("asking for the account's permissions on %s: %w", account, err))
+		e.unknown(check, "asking for the account's permissions on "+account, err)
 	case !slices.Contains(held, permission):
 		e.lacks(provision.Failed, check, "missing, on the twin's service account "+account, role,
 			fmt.Sprintf("gcloud iam service-accounts add-iam-policy-binding %s --project %s --member %s --role %s",
