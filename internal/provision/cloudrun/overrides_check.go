@@ -42,11 +42,11 @@ func memoryFor(cpu int64) (least, most int64) {
 	return 4 * gibi, 32 * gibi
 }
 
-const cpuChoices = "from 0.08 to 1 in steps of 0.01, or 1, 2, 4, 6 or 8"
+const cpuChoices = "from 0.08 to 1 in steps of 0.001, or 1, 2, 4, 6 or 8"
 
 func possibleCPU(thousandths int64) bool {
 	if thousandths < 1000 {
-		return thousandths >= 80 && thousandths%10 == 0
+		return thousandths >= 80
 	}
 	return slices.Contains([]int64{1000, 2000, 4000, 6000, 8000}, thousandths)
 }
