@@ -127,7 +127,7 @@ func engineRuntime(t *testing.T) *engine {
 func TestEngine(t *testing.T) {
 	podman(t)
 	e := engineRuntime(t)
-	image := busyboxImage(t)
+	image := appendTo(t, busyboxImage(t), zstdLayer(t, file("zstd", "compressed\n")))
 	s := sandboxOf(t, e, "one")
 	for name, test := range map[string]struct {
 		container Container
@@ -138,6 +138,7 @@ func TestEngine(t *testing.T) {
 			result{stdout: "a b||c'd|"},
 		},
 		"output apart, exit status": {shell(nil, "echo out; echo err >&2; exit 7"), result{"out\n", "err\n", Exit{Code: 7}}},
+		"layer in Zstandard":        {Container{Args: []string{"cat", "/zstd"}}, result{stdout: "compressed\n"}},
 		"directory":                 {Container{Args: []string{"pwd"}, Dir: "/srv/app"}, result{stdout: "/srv/app\n"}},
 		"user":                      {Container{Args: []string{"id", "-un"}, User: "www"}, result{stdout: "www\n"}},
 		"environment":               {Container{Args: []string{"/bin/sh", "-c", "echo $A$PORT"}, Env: []string{"A=1"}}, result{stdout: "1\n"}},

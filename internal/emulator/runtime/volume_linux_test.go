@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/compression"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,29 @@ func TestOCIMemoryVolume(t *testing.T) {
 	reader.Mounts, reader.User = []Mount{whole, part}, "www"
 	if got := run(t, s, reader); got.stdout != "one\nfile\nnot mine\n" {
 		t.Errorf("the second container: %+v", got)
+	}
+}
+
+// TestOCIMemoryVolumeIsMemory: what a container writes to the volume counts as its own memory, not that of the others.
+func TestOCIMemoryVolumeIsMemory(t *testing.T) {
+	r := ociRuntime(t, Runc, t.TempDir())
+	if r.cgroups.memory == "" {
+		t.Skip("SKIPPED, NOT TESTED: memory cannot be limited here")
+	}
+	s := sandboxOf(t, r, "one")
+	c := shell(busyboxImage(t), "exec dd if=/dev/zero of=/v/big bs=1M count=48 2>/dev/null")
+	c.Memory, c.Mounts = 32<<20, []Mount{{Destination: "/v", Kind: Tmpfs, Shared: "work", Size: 64 << 20}}
+	if got := run(t, s, c); !got.exit.OOM {
+		t.Errorf("48 MiB in a container of 32 MiB: exit %+v, want out of memory", got.exit)
+	}
+	c.Memory = 64 << 20
+	if got := run(t, s, c); got.exit != (Exit{}) {
+		t.Errorf("48 MiB in a container of 64 MiB: exit %+v", got.exit)
+	}
+	c = shell(c.Image, "stat -c %s /v/big")
+	c.Memory, c.Mounts = 32<<20, []Mount{{Destination: "/v", Kind: Tmpfs, Shared: "work"}}
+	if got := run(t, s, c); got.stdout != "50331648\n" {
+		t.Errorf("the other container: %+v", got)
 	}
 }
 
@@ -79,12 +103,7 @@ func TestOCIReadOnlyRoot(t *testing.T) {
 
 // TestZstdLayers: the layers of an image may be compressed with Zstandard.
 func TestZstdLayers(t *testing.T) {
-	content := archive(t, file("hello", strings.Repeat("hello\n", 1000)))
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
-		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd))
-	if err != nil {
-		t.Fatal(err)
-	}
+	layer := zstdLayer(t, file("hello", strings.Repeat("hello\n", 1000)))
 	compressed, err := layer.Compressed()
 	if err != nil {
 		t.Fatal(err)
@@ -102,4 +121,15 @@ func TestZstdLayers(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(root, "hello")); err != nil || len(got) != 6000 {
 		t.Errorf("the file has %d bytes, %v; want 6000", len(got), err)
 	}
+}
+
+func zstdLayer(tb testing.TB, entries ...entry) v1.Layer {
+	tb.Helper()
+	content := archive(tb, entries...)
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+		tarball.WithCompression(compression.ZStd), tarball.WithMediaType(types.OCILayerZStd))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return layer
 }
