@@ -37,7 +37,15 @@ func (m *making) choose() error {
 	default:
 		return fmt.Errorf("there is no way %q to add the agent: auto, layer, sidecar or none", m.inject)
 	}
+	if m.inject == provision.InjectSidecar && m.agentImage() == "" {
+		return m.noAgentImage()
+	}
 	return nil
+}
+
+func (m *making) noAgentImage() error {
+	return provision.Hint(errors.New("a sidecar needs an image to copy the agent from, and none is known"),
+		fmt.Sprintf("cloudssh %s --agent-image IMAGE", m.req.Target))
 }
 
 // fallBack says, in a line, why a sidecar brings the agent.
@@ -59,8 +67,7 @@ func (m *making) agentImage() string { return cmp.Or(m.req.AgentImage, m.AgentIm
 func (m *making) findAgentImage(ctx context.Context) (string, error) {
 	image := m.agentImage()
 	if image == "" {
-		return "", provision.Hint(errors.New("a sidecar needs an image to copy the agent from, and none is known"),
-			fmt.Sprintf("cloudssh %s --agent-image IMAGE", m.req.Target))
+		return "", m.noAgentImage()
 	}
 	ref, err := name.ParseReference(image)
 	if err != nil {
