@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -171,6 +172,12 @@ func (r *oci) Sandbox(_ context.Context, spec SandboxSpec) (Sandbox, error) {
 	}
 	r.sandboxes[spec.ID] = s
 	return s, nil
+}
+
+// Prepare unpacks an image.
+func (r *oci) Prepare(ctx context.Context, image v1.Image) error {
+	_, err := r.images.rootfs(ctx, image)
+	return err
 }
 
 func (r *oci) forget(s *ociSandbox) {

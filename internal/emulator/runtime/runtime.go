@@ -49,6 +49,12 @@ type Runtime interface {
 	Close() error
 }
 
+// A Preparer is a [Runtime] that can make an image ready before a container is started from it.
+type Preparer interface {
+	// Prepare unpacks an image, so that Start finds it unpacked.
+	Prepare(ctx context.Context, image v1.Image) error
+}
+
 // A SandboxSpec describes one instance.
 type SandboxSpec struct {
 	// ID identifies the sandbox among those of its Runtime. It is used in paths

@@ -76,6 +76,9 @@ func (i *instance) startContainers(ctx context.Context, containers []prepared) e
 	g, gctx := errgroup.WithContext(ctx)
 	for _, c := range containers {
 		g.Go(func() error {
+			if err := i.unpack(gctx, c); err != nil {
+				return err
+			}
 			for _, d := range c.container.spec.GetDependsOn() {
 				select {
 				case <-ready[d]:
@@ -91,6 +94,18 @@ func (i *instance) startContainers(ctx context.Context, containers []prepared) e
 		})
 	}
 	return g.Wait()
+}
+
+// unpack uses the time in which a container waits for those that it depends on.
+func (i *instance) unpack(ctx context.Context, c prepared) error {
+	p, can := i.revision.fleet.o.Runtime.(runtime.Preparer)
+	if !can || len(c.container.spec.GetDependsOn()) == 0 {
+		return nil
+	}
+	if err := p.Prepare(ctx, c.image); err != nil {
+		return fmt.Errorf("starting container %s: %w", c.name, err)
+	}
+	return nil
 }
 
 // startContainer starts one container and waits for its startup probe.
