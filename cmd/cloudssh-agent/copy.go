@@ -73,10 +73,10 @@ func copyArguments(args []string) (dir string, port int, err error) {
 // user: the app's need not be ours.
 func fill(dir, from string) error {
 	bin := filepath.Join(dir, "bin")
-	if err := os.MkdirAll(bin, 0o755); err != nil {
+	if err := os.MkdirAll(bin, 0o755); err != nil { //nolint:gosec // see above: for every user
 		return fmt.Errorf("filling the volume: %w", err)
 	}
-	if err := os.Chmod(bin, 0o755); err != nil { // whatever our umask is
+	if err := os.Chmod(bin, 0o755); err != nil { //nolint:gosec // whatever our umask is
 		return fmt.Errorf("filling the volume: %w", err)
 	}
 	for _, name := range []string{shellName, agentName} {
@@ -117,7 +117,7 @@ func copyProgram(to, from string) (err error) {
 		return err
 	}
 	defer in.Close() //nolint:errcheck // only read
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755) //nolint:gosec // every user runs it
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func explainSpace(err error, dir, from string) error {
 	has := ""
 	var fs syscall.Statfs_t
 	if syscall.Statfs(dir, &fs) == nil {
-		has = fmt.Sprintf(", and it has %d MiB", int64(fs.Blocks)*int64(fs.Bsize)/mib)
+		has = fmt.Sprintf(", and it has %d MiB", int64(fs.Blocks)*int64(fs.Bsize)/mib) //nolint:unconvert // darwin's Bsize is another type
 	}
 	return fmt.Errorf("the volume at %s is too small: the agent needs %d MiB%s; raise its size limit (%w)", dir, (needed+mib-1)/mib, has, err)
 }

@@ -45,7 +45,7 @@ func publicDir(t *testing.T) string {
 // copier runs a copying sidecar below a wrapper until its port is open.
 func copier(t *testing.T, wrapper ...string) (cmd *exec.Cmd, address string) {
 	t.Helper()
-	cmd = exec.Command(wrapper[0], wrapper[1:]...) //nolint:noctx // it is told to end by SIGTERM
+	cmd = exec.Command(wrapper[0], wrapper[1:]...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -145,6 +145,7 @@ func TestCopy(t *testing.T) {
 }
 
 func testSmallVolume(t *testing.T, image string) {
+	t.Helper()
 	volume := t.TempDir()
 	out, err := exec.Command("unshare", "--mount", "/bin/sh", "-c",
 		`mount -t tmpfs -o size=4m none "$2" && "$1" copy --to "$2" --listen 0; status=$?; ls -A "$2"; exit $status`,

@@ -26,16 +26,17 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	version := flag.String("version", "", "version of cloudssh, which client and agent must share")
 	arches := flag.String("arch", "amd64", "architectures, separated by commas; Cloud Run's is amd64")
 	out := flag.String("out", "", "directory for the layout; it is replaced")
 	push := flag.String("push", "", "repository or reference to push to, too; without a tag the version is the tag")
 	flag.Parse()
-	if err := run(ctx, *version, strings.Split(*arches, ","), *out, *push); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, *version, strings.Split(*arches, ","), *out, *push)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "oci:", err)
-		os.Exit(1) //nolint:gocritic // the signals end with the process
+		os.Exit(1)
 	}
 }
 
