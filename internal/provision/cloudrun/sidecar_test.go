@@ -129,14 +129,28 @@ func fillDefaults(rev *runpb.Revision) {
 
 func accepted(t *testing.T, target *runpb.Service, rev *runpb.Revision, s Spec) *runpb.Service {
 	t.Helper()
-	twin, _, err := Derive(target, rev, s)
+	twin, fields, err := Derive(target, rev, s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := rules.Create(s.Name, twin); err != nil {
 		t.Fatal(err)
 	}
+	consistent(t, fields)
 	return twin
+}
+
+// consistent: a plan's decisions are what happened.
+func consistent(t *testing.T, fields []provision.Field) {
+	t.Helper()
+	for i, f := range fields {
+		if i > 0 && f.Path <= fields[i-1].Path {
+			t.Errorf("%s comes after %s", f.Path, fields[i-1].Path)
+		}
+		if f.Reason == "" || f.Decision == provision.Drop && f.To != "" || f.Decision == provision.Copy && f.Differs() {
+			t.Errorf("%+v", f)
+		}
+	}
 }
 
 func TestDeriveSidecar(t *testing.T) {
