@@ -116,7 +116,7 @@ func copyProgram(to, from string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // only read
+	defer in.Close()                                                      //nolint:errcheck // only read
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755) //nolint:gosec // every user runs it
 	if err != nil {
 		return err
