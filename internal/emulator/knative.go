@@ -169,8 +169,11 @@ func knativeConditions(conditions []*runpb.Condition) []*knative.GoogleCloudRunV
 
 // reason is a condition's reason by its name in the schema.
 func reason(c *runpb.Condition) string {
-	if r, ok := c.GetReasons().(*runpb.Condition_RevisionReason_); ok {
+	switch r := c.GetReasons().(type) {
+	case *runpb.Condition_RevisionReason_:
 		return r.RevisionReason.String()
+	case *runpb.Condition_ExecutionReason_:
+		return r.ExecutionReason.String()
 	}
 	return c.GetReason().String()
 }

@@ -16,6 +16,7 @@ const jobsVersion = "run.googleapis.com/v1"
 const (
 	jobLabel       = runNamespace + "job"
 	executionLabel = runNamespace + "execution"
+	stateLabel     = runNamespace + "runningState"
 	updatedLabel   = runNamespace + "lastUpdatedTime"
 	creatorNote    = runNamespace + "creator"
 	modifierNote   = runNamespace + "lastModifier"
@@ -119,4 +120,69 @@ func (d *specReader) execution(meta *knative.ObjectMeta, spec *knative.Execution
 		Labels: like.GetLabels(), Annotations: own, Parallelism: small(spec.Parallelism), TaskCount: small(spec.TaskCount),
 		Template: shared(&runpb.TaskTemplate{}, like),
 	}
+}
+
+func knativeExecution(e *runpb.Execution) *knative.Execution {
+	n, _ := parseExecution("name", e.GetName()) // the store's own name
+	meta, spec := knativeExecutionSpec(e.GetTemplate(), e.GetParallelism(), e.GetTaskCount(), e.GetLabels(), e.GetAnnotations())
+	meta.Name, meta.Namespace, meta.Uid, meta.Generation = n.execution, projectNumber(n.project), e.GetUid(), e.GetGeneration()
+	meta.ResourceVersion = strings.Trim(e.GetEtag(), `"`)
+	meta.CreationTimestamp, meta.DeletionTimestamp = v1Time(e.GetCreateTime()), v1Time(e.GetDeleteTime())
+	meta.SelfLink = jobsPath + meta.Namespace + "/executions/" + n.execution
+	meta.Labels[locationLabel], meta.Labels[jobLabel] = n.region, n.job
+	meta.Annotations[creatorNote] = e.GetCreator()
+	return &knative.Execution{
+		ApiVersion: jobsVersion, Kind: "Execution", Metadata: meta, Spec: spec,
+		Status: &knative.ExecutionStatus{
+			ObservedGeneration: e.GetObservedGeneration(), Conditions: knativeConditions(e.GetConditions()),
+			StartTime: v1Time(e.GetStartTime()), CompletionTime: v1Time(e.GetCompletionTime()), LogUri: e.GetLogUri(),
+			RunningCount: int64(e.GetRunningCount()), SucceededCount: int64(e.GetSucceededCount()), FailedCount: int64(e.GetFailedCount()),
+			CancelledCount: int64(e.GetCancelledCount()), RetriedCount: int64(e.GetRetriedCount()),
+		},
+	}
+}
+
+func knativeTask(t *runpb.Task) *knative.Task {
+	n, _ := parseTask("name", t.GetName()) // the store's own name
+	like := shared(&tmplt{}, t)
+	meta, spec := knativeTemplate(like, templateSettings())
+	meta.Name, meta.Namespace, meta.Uid, meta.Generation = n.task, projectNumber(n.project), t.GetUid(), t.GetGeneration()
+	meta.CreationTimestamp, meta.SelfLink = v1Time(t.GetCreateTime()), jobsPath+meta.Namespace+"/tasks/"+n.task
+	meta.Labels[locationLabel], meta.Labels[jobLabel], meta.Labels[executionLabel] = n.region, n.job, n.execution
+	meta.Labels[stateLabel] = taskState(t)
+	k := &knative.Task{
+		ApiVersion: jobsVersion, Kind: "Task", Metadata: meta,
+		Spec: &knative.TaskSpec{
+			Containers: spec.Containers, Volumes: spec.Volumes, NodeSelector: spec.NodeSelector,
+			ServiceAccountName: spec.ServiceAccountName, TimeoutSeconds: spec.TimeoutSeconds,
+			MaxRetries: int64(t.GetMaxRetries()), ForceSendFields: []string{"MaxRetries"},
+		},
+		Status: &knative.TaskStatus{
+			ObservedGeneration: t.GetObservedGeneration(), Conditions: knativeConditions(t.GetConditions()), Index: int64(t.GetIndex()),
+			StartTime: v1Time(t.GetStartTime()), CompletionTime: v1Time(t.GetCompletionTime()), LogUri: t.GetLogUri(), Retried: int64(t.GetRetried()),
+		},
+	}
+	if r := t.GetLastAttemptResult(); r != nil {
+		k.Status.LastAttemptResult = &knative.TaskAttemptResult{
+			ExitCode: int64(r.GetExitCode()), TermSignal: int64(r.GetTermSignal()),
+			Status: &knative.GoogleRpcStatus{Code: int64(r.GetStatus().GetCode()), Message: r.GetStatus().GetMessage()},
+		}
+	}
+	return k
+}
+
+// taskState is the word for what a task does, which lists select by.
+func taskState(t *runpb.Task) string {
+	completed := find(t.GetConditions(), condCompleted)
+	switch {
+	case completed.GetState() == runpb.Condition_CONDITION_SUCCEEDED:
+		return "Succeeded"
+	case completed.GetExecutionReason() == runpb.Condition_CANCELLED && t.GetCompletionTime() != nil:
+		return "Cancelled"
+	case completed.GetState() == runpb.Condition_CONDITION_FAILED:
+		return "Failed"
+	case t.GetStartTime() != nil:
+		return "Running"
+	}
+	return "Pending"
 }

@@ -47,6 +47,13 @@ func (a *admin) registerV1Jobs(mux *http.ServeMux) {
 	mux.Handle("GET "+base+"/jobs/{j}", a.v1("GetJobV1", a.v1Job))
 	mux.Handle("PUT "+base+"/jobs/{j}", a.v1("ReplaceJobV1", a.v1ReplaceJob))
 	mux.Handle("DELETE "+base+"/jobs/{j}", a.v1("DeleteJobV1", a.v1DeleteJob))
+	mux.Handle("POST "+base+"/jobs/{j}/:run", a.v1("RunJobV1", a.v1RunJob)) // as splitVerb has it
+	mux.Handle("GET "+base+"/executions", a.v1("ListExecutionsV1", a.v1Executions))
+	mux.Handle("GET "+base+"/executions/{e}", a.v1("GetExecutionV1", a.v1Execution))
+	mux.Handle("DELETE "+base+"/executions/{e}", a.v1("DeleteExecutionV1", a.v1DeleteExecution))
+	mux.Handle("POST "+base+"/executions/{e}/:cancel", a.v1("CancelExecutionV1", a.v1CancelExecution))
+	mux.Handle("GET "+base+"/tasks", a.v1("ListTasksV1", a.v1Tasks))
+	mux.Handle("GET "+base+"/tasks/{t}", a.v1("GetTaskV1", a.v1Task))
 }
 
 // v1 wraps a method in authentication and JSON.

@@ -262,6 +262,8 @@ func v1Any(m proto.Message) (map[string]any, error) {
 		k = knativeService(m)
 	case *runpb.Job:
 		k = knativeJob(m)
+	case *runpb.Execution:
+		k = knativeExecution(m)
 	}
 	raw, err := json.Marshal(k)
 	if err != nil {
