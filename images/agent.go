@@ -6,7 +6,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"golang.org/x/sync/errgroup"
 )
 
 // AgentRepository is where releases are published: the sidecar's image is
@@ -15,16 +14,18 @@ const AgentRepository = "docker.io/cloudssh/cloudssh-agent"
 
 // Carried returns both programs that a twin gets, as Program does.
 func Carried(ctx context.Context, arch, version string) (agent, shell []byte, err error) {
-	work, ctx := errgroup.WithContext(ctx) // a build from a checkout takes its time over each
-	work.Go(func() (err error) {
-		agent, err = Program(ctx, Agent, arch, version)
-		return err
-	})
-	work.Go(func() (err error) {
-		shell, err = Program(ctx, Shell, arch, version)
-		return err
-	})
-	return agent, shell, work.Wait()
+	if root, ok := sourceRoot(); ok { // at once: most of the work is finding out that there is none
+		programs, err := build(ctx, root, arch, version, Agent, Shell)
+		if err != nil {
+			return nil, nil, err
+		}
+		return programs[0], programs[1], nil
+	}
+	if agent, err = Program(ctx, Agent, arch, version); err != nil {
+		return nil, nil, err
+	}
+	shell, err = Program(ctx, Shell, arch, version)
+	return agent, shell, err
 }
 
 // AgentImage returns the image of the sidecar that brings the agent into a

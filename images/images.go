@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 //go:embed all:bin
@@ -40,7 +41,11 @@ func sources() map[string]string {
 // NAME-linux-ARCH or NAME beside the executable.
 func Program(ctx context.Context, name, arch, version string) ([]byte, error) {
 	if root, ok := sourceRoot(); ok {
-		return build(ctx, root, name, arch, version)
+		programs, err := build(ctx, root, arch, version, name)
+		if err != nil {
+			return nil, err
+		}
+		return programs[0], nil
 	}
 	b, err := unpack(name, arch)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -107,10 +112,10 @@ func sourceRoot() (string, bool) {
 	return root, err == nil
 }
 
-// build compiles a program. The result is kept, because go build does not link
-// again what is up to date; it is worked on in a copy, because another cloudssh
-// may be doing the same.
-func build(ctx context.Context, root, name, arch, version string) (b []byte, err error) {
+// build compiles programs. The results are kept, because go build does not link
+// again what is up to date; they are worked on in copies, because another
+// cloudssh may be doing the same.
+func build(ctx context.Context, root, arch, version string, names ...string) (programs [][]byte, err error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		dir = os.TempDir()
@@ -124,33 +129,49 @@ func build(ctx context.Context, root, name, arch, version string) (b []byte, err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	kept, out := filepath.Join(dir, name+"-"+arch), filepath.Join(work, name)
-	if old, err := os.ReadFile(kept); err == nil {
-		if err := os.WriteFile(out, old, 0o600); err != nil {
-			return nil, err
+	kept := func(name string) string { return filepath.Join(dir, name+"-"+arch) }
+	for _, name := range names {
+		if old, err := os.ReadFile(kept(name)); err == nil {
+			if err := os.WriteFile(filepath.Join(work, name), old, 0o600); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if err := compile(ctx, root, out, name, arch, version); err != nil {
+	if err := compile(ctx, root, work, arch, version, names); err != nil {
 		return nil, err
 	}
-	if b, err = os.ReadFile(out); err != nil {
-		return nil, err
+	for _, name := range names {
+		out := filepath.Join(work, name)
+		b, err := os.ReadFile(out)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.Rename(out, kept(name)); err != nil {
+			return nil, err
+		}
+		programs = append(programs, b)
 	}
-	return b, os.Rename(out, kept)
+	return programs, nil
 }
 
-func compile(ctx context.Context, root, out, name, arch, version string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", out,
-		"-ldflags", "-s -w -X main.version="+version, "./"+sources()[name])
+// compile has go build write programs into a directory, under the names of their
+// folders.
+func compile(ctx context.Context, root, dir, arch, version string, names []string) error {
+	args := []string{"build", "-trimpath", "-o", dir + string(filepath.Separator), "-ldflags", "-s -w -X main.version=" + version}
+	for _, name := range names {
+		args = append(args, "./"+sources()[name])
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=-buildvcs=false")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
+		what := strings.Join(names, " and ")
 		if ctx.Err() != nil { // "signal: killed" would be about us
-			return fmt.Errorf("building %s: %w", name, ctx.Err())
+			return fmt.Errorf("building %s: %w", what, ctx.Err())
 		}
-		return fmt.Errorf("building %s for linux/%s: %w\n%s", name, arch, err, stderr.Bytes())
+		return fmt.Errorf("building %s for linux/%s: %w\n%s", what, arch, err, stderr.Bytes())
 	}
 	return nil
 }
