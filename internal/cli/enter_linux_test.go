@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -188,9 +189,14 @@ func deployThree(t *testing.T, w *world) {
 		app.Name, app.Ports = "app", []*runpb.ContainerPort{{ContainerPort: 8080}}
 		app.Env, app.VolumeMounts, app.DependsOn, app.Resources = []*runpb.EnvVar{env("MARK", "ingress")}, mount, []string{"second"}, limits()
 		s.Template.Containers = append(s.Template.Containers,
-			side("first", 7001, "echo written by first >/shared/first; exec nc -ll -p 7001 -e true"),
-			side("second", 7002, "cat /shared/first >/shared/second && exec nc -ll -p 7002 -e true", "first"))
+			side("first", 7001, "echo written by first >/shared/first; "+serves(7001)),
+			side("second", 7002, "cat /shared/first >/shared/second && "+serves(7002), "first"))
 	})
+}
+
+// serves is a script that listens, and ends at once when it is told to.
+func serves(port int) string {
+	return fmt.Sprintf("trap 'exit 0' TERM; nc -ll -p %d -e true & wait", port)
 }
 
 // deployJob makes a job that has never run.
@@ -224,7 +230,7 @@ func deployPool(t *testing.T, w *world) {
 	t.Cleanup(func() { _ = c.Close() })
 	op, err := c.CreateWorkerPool(t.Context(), &runpb.CreateWorkerPoolRequest{Parent: w.parent(), WorkerPoolId: "pullers", WorkerPool: &runpb.WorkerPool{
 		Template: &runpb.WorkerPoolRevisionTemplate{Containers: []*runpb.Container{{
-			Image: w.push(t, "pullers", helloImage(t)), Command: []string{"/bin/sleep", "100000"}, Env: []*runpb.EnvVar{env("MARK", "pool")},
+			Image: w.push(t, "pullers", helloImage(t)), Command: []string{"/bin/sh", "-c", serves(7000)}, Env: []*runpb.EnvVar{env("MARK", "pool")},
 		}}},
 	}})
 	if err != nil {
