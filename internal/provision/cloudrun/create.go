@@ -125,6 +125,9 @@ func (m *making) settleMethod() error {
 	}
 	m.lease = m.newLease()
 	_, _, err := m.spec(m.req.Target.TwinName(), m.images.pinned[m.images.main])
+	if errors.Is(err, errTooManyContainers) && m.images.noLayer != nil {
+		return fmt.Errorf("%w; and: %w", m.images.noLayer, err)
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package cloudrun_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -106,9 +107,9 @@ func (p *platform) connect(t *testing.T, clients []option.ClientOption) {
 	t.Cleanup(func() { _, _, _ = p.services.Close(), p.jobs.Close(), p.pools.Close() })
 }
 
-// serve answers requests on the port that the platform names.
+// serve answers requests on the port that the platform names, if it does.
 func serve(ctx context.Context, proc runtime.Proc) error {
-	return listen(ctx, proc, proc.Getenv("PORT"))
+	return listen(ctx, proc, cmp.Or(proc.Getenv("PORT"), "8080"))
 }
 
 // copier is the program of the agent's image: "copy --to DIR --listen PORT".
@@ -187,12 +188,16 @@ func (p *platform) push(t *testing.T, repo string, img v1.Image) string {
 
 func (p *platform) parent() string { return "projects/" + p.Project + "/locations/" + p.Region }
 
-// deploy makes a service of one container; whether it comes up is the test's business.
+// deploy makes a service of one container.
 func (p *platform) deploy(t *testing.T, service, ref string) {
 	t.Helper()
-	op, err := p.services.CreateService(t.Context(), &runpb.CreateServiceRequest{
-		Parent: p.parent(), ServiceId: service, Service: &runpb.Service{Template: template(ref, "FIRST")},
-	})
+	p.make(t, service, &runpb.Service{Template: template(ref, "FIRST")})
+}
+
+// make makes a service; whether it comes up is the test's business.
+func (p *platform) make(t *testing.T, name string, svc *runpb.Service) {
+	t.Helper()
+	op, err := p.services.CreateService(t.Context(), &runpb.CreateServiceRequest{Parent: p.parent(), ServiceId: name, Service: svc})
 	if err != nil {
 		t.Fatal(err)
 	}

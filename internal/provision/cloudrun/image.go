@@ -56,9 +56,12 @@ func (b *Backend) read(ctx context.Context, t target, req provision.Request, upd
 	case errors.Is(err, errNoLayer):
 		i.noLayer = err
 		return i, nil
-	case len(command) > 0 && denied(err): // the platform may read what the user may not, and the config is not needed
+	case len(command) > 0 && denied(err) && req.Target.Image == "": // the platform has a copy, and what the config would tell is known
 		i.noLayer, i.config = b.imageError(err, i.pinned[main], t), &v1.ConfigFile{}
 		return i, nil
+	case denied(err) && req.Inject != provision.InjectLayer:
+		return i, provision.Hint(b.imageError(err, i.pinned[main], t),
+			fmt.Sprintf("cloudssh %s --command PROGRAM   (what the image runs: then nobody needs to read it)", t.asked))
 	}
 	return i, b.imageError(err, i.pinned[main], t)
 }

@@ -291,3 +291,23 @@ func (p *platform) put(t *testing.T, path, contentType string, body []byte) {
 		t.Fatalf("%s: %s %s", path, resp.Status, said)
 	}
 }
+
+// Who may not read an image can say what it runs: a sidecar needs no more.
+func TestImageUnreadable(t *testing.T) {
+	var closed atomic.Bool
+	p := newPlatform(t, emulator.Options{Faults: emulator.Faults{DenyPull: func(repo string) bool {
+		return closed.Load() && strings.HasSuffix(repo, "/app")
+	}}})
+	p.deploy(t, "app", p.push(t, "app", image(t, "/app")))
+	closed.Store(true)
+	_, err := p.create(t, nil)
+	wantError(t, err, "reading image", "roles/artifactregistry.reader", "cloudssh app --command PROGRAM")
+	command := func(r *provision.Request) { r.Overrides.Command = []string{"/app"} }
+	twin, env := p.enter(t, command)
+	wantEnv(t, env, "WHICH=FIRST")
+	if all := p.containers(t, twin.Name); len(all) != 2 || p.said("a sidecar brings the agent: reading image") != 1 {
+		t.Errorf("containers %v, steps %q", all, p.steps)
+	}
+	_, err = p.create(t, func(r *provision.Request) { command(r); r.Inject = provision.InjectLayer })
+	wantError(t, err, "the agent cannot go in as a layer: reading image", "cloudssh app --inject sidecar")
+}

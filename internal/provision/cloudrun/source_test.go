@@ -1,13 +1,16 @@
 package cloudrun_test
 
 import (
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"cloud.google.com/go/run/apiv2/runpb"
 
 	"github.com/cloudssh/cloudssh/internal/emulator"
 	"github.com/cloudssh/cloudssh/internal/provision"
+	"github.com/cloudssh/cloudssh/internal/provision/cloudrun"
 )
 
 // A service whose newest revision crashes while an older one has the traffic, with a tag on a third.
@@ -150,3 +153,71 @@ func (p *platform) update(t *testing.T, svc *runpb.Service) {
 }
 
 func last(resource string) string { return resource[strings.LastIndexByte(resource, '/')+1:] }
+
+// Without a region the kinds that no listing shows across regions are looked for in each.
+func TestSourceInAnyRegion(t *testing.T) {
+	regions := []string{"us-central1", "europe-west1", "asia-east1"}
+	p := newPlatform(t, emulator.Options{Regions: regions}, func(o *cloudrun.Options) { o.Region = "" })
+	ref := p.push(t, "migrate", image(t, "/work"))
+	for job, where := range map[string][]string{"once": regions[1:2], "twice": regions[:2]} {
+		for _, r := range where {
+			op, err := p.jobs.CreateJob(t.Context(), &runpb.CreateJobRequest{
+				Parent: "projects/" + p.Project + "/locations/" + r, JobId: job, Job: &runpb.Job{Template: &runpb.ExecutionTemplate{
+					Template: &runpb.TaskTemplate{Containers: []*runpb.Container{{Image: ref}}},
+				}},
+			})
+			if err == nil {
+				_, err = op.Wait(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	job := func(name string) func(*provision.Request) {
+		return func(r *provision.Request) { r.Target = provision.Target{Kind: provision.KindJob, Name: name} }
+	}
+	twin, _ := p.enter(t, job("once"))
+	if twin.Region != "europe-west1" {
+		t.Errorf("twin in %s", twin.Region)
+	}
+	_, err := p.create(t, job("twice"))
+	wantError(t, err, "job twice is in several regions: europe-west1, us-central1", "cloudssh job:twice --region europe-west1")
+	_, err = p.create(t, job("never"))
+	wantError(t, err, "no job never in any region of project cloudssh-demo", "gcloud run jobs list --project cloudssh-demo")
+	_, err = p.create(t, func(r *provision.Request) { r.Target.Name = "once" })
+	wantError(t, err, "no service once in any region of project cloudssh-demo; there is a job of that name", "cloudssh job:once")
+}
+
+func TestContainers(t *testing.T) {
+	var closed atomic.Bool
+	p := newPlatform(t, emulator.Options{Faults: emulator.Faults{DenyPush: func(string) bool { return closed.Load() }}})
+	work := p.push(t, "work", image(t, "/work"))
+	svc := func(repo string, n int) *runpb.Service {
+		s := &runpb.Service{Template: template(p.push(t, repo, image(t, "/app")), "WEB")}
+		main := s.Template.Containers[0]
+		main.Name, main.Ports = "web", []*runpb.ContainerPort{{ContainerPort: 8080}}
+		for i := 1; i < n; i++ {
+			s.Template.Containers = append(s.Template.Containers, &runpb.Container{
+				Name: fmt.Sprintf("side%d", i), Image: work, Env: []*runpb.EnvVar{env("WHICH", fmt.Sprintf("SIDE%d", i))},
+			})
+		}
+		return s
+	}
+	p.make(t, "two", svc("two", 2))
+	p.make(t, "ten", svc("ten", 10))
+	_, env := p.enter(t, func(r *provision.Request) { r.Target.Name, r.Container = "two", "side1" })
+	wantEnv(t, env, "WHICH=SIDE1")
+	twin, env := p.enter(t, func(r *provision.Request) { r.Target.Name, r.NoSidecars = "two", true })
+	wantEnv(t, env, "WHICH=WEB")
+	if all := p.containers(t, twin.Name); len(all) != 1 {
+		t.Errorf("containers %v", all)
+	}
+	_, err := p.create(t, func(r *provision.Request) { r.Target.Name, r.Container = "two", "side2" })
+	wantError(t, err, `no container "side2"; there is web, side1`, "--container side1")
+	_, err = p.create(t, func(r *provision.Request) { r.Target.Name, r.Inject = "ten", provision.InjectSidecar })
+	wantError(t, err, "Cloud Run allows 10 containers", "--inject layer")
+	closed.Store(true)
+	_, err = p.create(t, func(r *provision.Request) { r.Target.Name = "ten" })
+	wantError(t, err, "and a sidecar cannot bring the agent: ", "roles/artifactregistry.writer", "--no-sidecars")
+}
