@@ -43,8 +43,11 @@ type admin struct {
 	account string // who the unauthenticated owner is, for creator and last_modifier
 	addr    string // of the listener, for log URIs
 	faults  Faults
-	around  platform // what is in the way of services
-	logger  *slog.Logger
+	// disabled are the APIs that no project has enabled; secrets is Options.Secret.
+	disabled []string
+	secrets  func(ctx context.Context, name, version string) ([]byte, error)
+	around   platform // what is in the way of services
+	logger   *slog.Logger
 }
 
 // register puts the API on a gRPC server, or on whatever else takes service descriptions.
@@ -113,7 +116,15 @@ func (a *admin) open() error {
 	return nil
 }
 
+// fault refuses a Cloud Run request where the API is not enabled, or Faults.AdminError says so.
 func (a *admin) fault(method, resource string) error {
+	if err := a.enabled(apiRun, projectOf(resource)); err != nil {
+		return err
+	}
+	return a.inject(method, resource)
+}
+
+func (a *admin) inject(method, resource string) error {
 	if a.faults.AdminError == nil {
 		return nil
 	}
@@ -191,7 +202,8 @@ func (a *admin) authorizeRuntime(ctx context.Context, n serviceName, old, s *run
 
 func (a *admin) authorizeActAs(ctx context.Context, n scope, account string) error {
 	const actAs = "iam.serviceaccounts.actAs"
-	if !a.allowed(ctx, actAs, account, n) && !a.allowed(ctx, "iam.serviceAccounts.actAs", account, n) {
+	on := resource{n.place(), account}
+	if !a.allowed(ctx, actAs, account, on) && !a.allowed(ctx, "iam.serviceAccounts.actAs", account, on) {
 		return status.Errorf(codes.PermissionDenied, "Permission '%s' denied on service account %s (or it may not exist).", actAs, account)
 	}
 	return nil
@@ -240,7 +252,7 @@ func (st *store) policies(n scope) []*iampb.Policy {
 	defer st.mu.Unlock()
 	policies := []*iampb.Policy{st.project(n.place().project)}
 	if p, err := st.policy(n); err == nil {
-		policies = append(policies, *p)
+		policies = append(policies, p)
 	}
 	return policies
 }

@@ -56,19 +56,22 @@ const (
 func (a *admin) registerExport(mux *http.ServeMux) {
 	const base = "/v2/projects/{p}/locations/{l}"
 	for _, resource := range []string{"/services/{s}/revisions/{r}", "/workerPools/{s}/revisions/{r}", "/jobs/{s}/executions/{r}"} {
-		mux.Handle("POST "+base+resource+"/:exportImage", a.json("ExportImage", a.exportImage))
-		mux.Handle("GET "+base+resource+"/{op}/:exportStatus", a.json("ExportStatus", a.exportStatus))
+		mux.Handle("POST "+base+resource+"/:exportImage", a.json(apiRun, "ExportImage", a.exportImage))
+		mux.Handle("GET "+base+resource+"/{op}/:exportStatus", a.json(apiRun, "ExportStatus", a.exportStatus))
 	}
 }
 
-// json wraps a method that has no gRPC form in authentication and JSON.
-func (a *admin) json(method string, serve func(*http.Request) (any, error)) http.Handler {
+// json wraps a method of an API that has no gRPC form here in authentication and JSON.
+func (a *admin) json(api, method string, serve func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := a.authenticate(r.Context(), r.Header.Get(authorization))
 		if err == nil {
 			_, resource, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/") // without the version
 			resource, _, _ = strings.Cut(resource, "/:")
-			err = a.fault(method, resource)
+			err = a.enabled(api, a.canonicalProject(r))
+			if err == nil {
+				err = a.inject(method, resource)
+			}
 		}
 		var body any
 		if err == nil {

@@ -43,23 +43,61 @@ func grant(p *iampb.Policy, role, member string) *iampb.Policy {
 	return p
 }
 
-// policy is where a resource's own policy is kept. The caller holds the mutex.
-func (st *store) policy(n scope) (**iampb.Policy, error) {
+// policy is a resource's own policy. The caller holds the mutex.
+func (st *store) policy(n scope) (*iampb.Policy, error) {
 	switch n := n.(type) {
 	case serviceName:
 		s, err := st.find(n)
 		if err != nil {
 			return nil, err
 		}
-		return &s.policy, nil
+		return s.policy, nil
 	case jobName:
 		j, err := st.findJob(n)
 		if err != nil {
 			return nil, err
 		}
-		return &j.policy, nil
+		return j.policy, nil
+	case resource:
+		if p := st.granted[n.name]; p != nil {
+			return p, nil
+		}
+		return &iampb.Policy{Version: 1, Etag: []byte{0, 0x20, 1}}, nil // in JSON "ACAB", the platform's for what has none yet
+	case location:
+		return st.project(n.project), nil
 	}
 	return nil, status.Errorf(codes.InvalidArgument, "%v has no policy of its own.", n)
+}
+
+// setPolicy replaces a resource's own policy and returns the new one. A policy that carries the etag of another version
+// is refused. The caller holds the mutex.
+func (st *store) setPolicy(n scope, given *iampb.Policy) (*iampb.Policy, error) {
+	old, err := st.policy(n)
+	if err != nil {
+		return nil, err
+	}
+	policy := proto.CloneOf(given)
+	if policy == nil {
+		policy = &iampb.Policy{}
+	}
+	if len(policy.GetEtag()) > 0 && string(policy.GetEtag()) != string(old.GetEtag()) {
+		return nil, status.Error(codes.Aborted, "There were concurrent policy changes. "+
+			"Please retry the whole read-modify-write with exponential backoff. "+
+			"The request's ETag did not match the current policy's ETag.")
+	}
+	policy.Etag = []byte(newEtag())
+	policy.Version = max(policy.GetVersion(), 1)
+	switch n := n.(type) {
+	case serviceName:
+		st.table(n)[n].policy = policy
+	case jobName:
+		st.jobs[n].policy = policy
+	case resource:
+		st.granted[n.name] = policy
+	case location:
+		st.projects[n.project] = policy
+	}
+	return policy, nil
 }
 
 // guarded is a resource that has a policy of its own.
@@ -91,11 +129,7 @@ func (a *admin) GetIamPolicy(ctx context.Context, req *iampb.GetIamPolicyRequest
 	}
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	p, err := a.store.policy(n)
-	if err != nil {
-		return nil, err
-	}
-	return *p, nil
+	return a.store.policy(n)
 }
 
 // SetIamPolicy replaces a resource's policy. A policy that carries the etag of another version is refused.
@@ -107,28 +141,12 @@ func (a *admin) SetIamPolicy(ctx context.Context, req *iampb.SetIamPolicyRequest
 	if err := a.authorize(ctx, n.permission("setIamPolicy"), n.namespaced(), n); err != nil {
 		return nil, err
 	}
-	policy := proto.CloneOf(req.GetPolicy())
-	if policy == nil {
-		policy = &iampb.Policy{}
-	}
-	if err := identity.CheckPolicy(policy); err != nil {
+	if err := identity.CheckPolicy(req.GetPolicy()); err != nil {
 		return nil, err
 	}
 	a.store.mu.Lock()
 	defer a.store.mu.Unlock()
-	p, err := a.store.policy(n)
-	if err != nil {
-		return nil, err
-	}
-	if len(policy.GetEtag()) > 0 && string(policy.GetEtag()) != string((*p).GetEtag()) {
-		return nil, status.Error(codes.Aborted, "There were concurrent policy changes. "+
-			"Please retry the whole read-modify-write with exponential backoff. "+
-			"The request's ETag did not match the current policy's ETag.")
-	}
-	policy.Etag = []byte(newEtag())
-	policy.Version = max(policy.GetVersion(), 1)
-	*p = policy
-	return policy, nil
+	return a.store.setPolicy(n, req.GetPolicy())
 }
 
 // TestIamPermissions returns those of the permissions that the caller has.

@@ -148,6 +148,7 @@ func newTranscoder(a *admin) *transcoder {
 	a.register(rest)
 	a.registerV1(rest.mux)
 	a.registerExport(rest.custom)
+	a.registerProject(rest.custom)
 	return rest
 }
 
@@ -168,9 +169,16 @@ func (s *Server) api(a *admin, rest http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/token", s.issuer.TokenHandler())
 	mux.Handle("/oauth2/v3/certs", s.issuer.JWKS())
-	mux.Handle("/v1/projects/-/serviceAccounts/", s.issuer.CredentialsHandler(func(who, permission, account string) bool {
-		return a.permitted(caller{email: who}, permission, "projects/-/serviceAccounts/"+account, serviceName{location: location{project: s.Project}})
-	}))
+	credentials := s.issuer.CredentialsHandler(func(who, permission, account string) bool {
+		return a.permitted(caller{email: who}, permission, "projects/-/serviceAccounts/"+account, resource{location{project: s.Project}, account})
+	})
+	mux.HandleFunc("/v1/projects/-/serviceAccounts/", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, ":generate") {
+			credentials.ServeHTTP(w, r)
+			return
+		}
+		notFromPages(rest).ServeHTTP(w, r)
+	})
 	mux.HandleFunc("GET "+logsPath, a.serveLogs)
 	mux.Handle("/", notFromPages(rest))
 	return mux

@@ -133,7 +133,7 @@ func (a *admin) secret(read func(ctx context.Context, name, version string) ([]b
 		}
 		resource := "projects/" + project + "/secrets/" + short + "/versions/" + version
 		who := caller{email: rev.Template.GetServiceAccount()}
-		if !a.permitted(who, accessSecret, resource, serviceName{location: location{project: project}}) {
+		if !a.permitted(who, accessSecret, resource, secretScope(project, short)) {
 			return nil, fs.ErrPermission
 		}
 		return read(ctx, name, version)

@@ -142,7 +142,8 @@ func (s *Server) startAdmin(o Options, rt runtime.Runtime, state *stateDir) (*ad
 	images := newImages(ctx, s.transport)
 	a := &admin{
 		ctx: ctx, store: s.store, images: images, issuer: s.issuer, regions: o.Regions,
-		account: o.Account, addr: s.Addr, faults: o.Faults, around: newPlatform(o), logger: o.Logger,
+		account: o.Account, addr: s.Addr, faults: o.Faults, around: newPlatform(o), disabled: o.DisabledAPIs,
+		secrets: o.Secret, logger: o.Logger,
 	}
 	fleet, err := serving.New(serving.Options{
 		Runtime: rt, Pull: images.pull, Secret: a.secret(o.Secret), ReadOnlyRoot: o.ReadOnlyRoot, StateDir: state.slot, Logger: o.Logger,

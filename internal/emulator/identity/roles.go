@@ -12,23 +12,37 @@ import (
 func permissions(role string) []string {
 	switch role {
 	case "roles/owner":
-		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), with("resourcemanager.projects", "setIamPolicy"), secretRead())
+		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), secretRead(), projectView(), secretView(), usageUse(),
+			with("resourcemanager.projects", "setIamPolicy"), with("iam.serviceAccounts", "setIamPolicy"),
+			with("secretmanager.secrets", "setIamPolicy"), with("artifactregistry.repositories", "setIamPolicy"))
 	case "roles/editor":
-		return slices.Concat(runDevelop(), registryAdmin(), logging(), accountUse())
+		return slices.Concat(runDevelop(), registryAdmin(), logging(), accountUse(), projectView(), secretView(), usageUse())
 	case "roles/viewer":
-		return slices.Concat(runRead(), registryRead(), logging(), accountRead())
+		return slices.Concat(runRead(), registryRead(), logging(), accountRead(), projectView(), secretView(), usageRead())
 	case "roles/run.admin":
 		return runAll()
 	case "roles/run.developer":
 		return runDevelop()
 	case "roles/run.sourceDeveloper":
-		return slices.Concat(runDevelop(), registryRead())
+		return slices.Concat(runDevelop(), registryRead(), usageUse(), []string{permissionPolicy})
 	case "roles/run.viewer":
 		return runRead()
 	case "roles/run.invoker":
 		return []string{"run.routes.invoke", "run.jobs.run"}
 	case "roles/run.servicesInvoker":
 		return with("run.routes", "invoke")
+	case "roles/run.jobsExecutor":
+		return []string{"run.jobs.run", "run.executions.cancel"}
+	case "roles/browser":
+		return append(projectRead(), "resourcemanager.projects.getIamPolicy")
+	case "roles/orgpolicy.policyViewer":
+		return []string{permissionPolicy}
+	case "roles/serviceusage.serviceUsageViewer":
+		return usageRead()
+	case "roles/serviceusage.serviceUsageConsumer":
+		return usageUse()
+	case "roles/secretmanager.viewer":
+		return append(secretView(), projectRead()...)
 	case "roles/iam.serviceAccountUser":
 		return append(accountUse(), projectRead()...)
 	case "roles/iam.serviceAccountTokenCreator":
@@ -122,6 +136,24 @@ func secretRead() []string { return with("secretmanager.versions", "access") }
 func projectRead() []string { return with("resourcemanager.projects", "get") }
 
 func accountRead() []string { return with("iam.serviceAccounts", "get", "list") }
+
+// permissionPolicy is the one to read organisation policies.
+const permissionPolicy = "orgpolicy.policy.get"
+
+// projectView is what who may see a whole project sees of its own policies.
+func projectView() []string {
+	return []string{
+		"resourcemanager.projects.getIamPolicy", "iam.serviceAccounts.getIamPolicy", "artifactregistry.repositories.getIamPolicy", permissionPolicy,
+	}
+}
+
+func secretView() []string {
+	return append(with("secretmanager.secrets", "get", "list", "getIamPolicy"), "secretmanager.versions.get")
+}
+
+func usageRead() []string { return with("serviceusage.services", "get", "list") }
+
+func usageUse() []string { return append(usageRead(), "serviceusage.services.use") }
 
 func accountUse() []string { return append(accountRead(), "iam.serviceAccounts.actAs") }
 
