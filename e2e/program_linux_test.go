@@ -25,7 +25,7 @@ var cloudsshProgram = sync.OnceValues(func() (string, error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	// The folder images/bin may hold programs of an older `make build`; an
 	// overlay replaces them without touching the checkout.
-	for name, source := range map[string]string{"cloudssh-agent": "./cmd/cloudssh-agent", "hello": "./images/hello"} {
+	for name, source := range map[string]string{"cloudssh-agent": "./cmd/cloudssh-agent", "cloudssh-shell": "./cmd/cloudssh-shell", "hello": "./images/hello"} {
 		built := filepath.Join(workDir, name)
 		if err := goBuild(root, built, source); err != nil {
 			return "", err
