@@ -32,7 +32,10 @@
 //   - Any project exists that is named. Its default compute service account is an editor of it. The account whose tokens
 //     the metadata server hands out owns the emulator's own project; Server.Grant gives more roles. There are no
 //     organisations, folders, conditions or VPC Service Controls.
-//   - Every service account exists. Having iam.serviceAccounts.actAs on the project is the only way to act as one.
+//   - Every service account, repository and API exists, and every API is enabled but those in Options.DisabledAPIs.
+//     To act as an account takes iam.serviceAccounts.actAs on it or on the service's project.
+//   - Policies of projects, service accounts, repositories and secrets can be read, set and tested as on the
+//     platform. A permission that does not exist is not refused: nobody has it.
 //   - The ingress answers every token that it does not accept with 403; the platform answers some of them with 401.
 //   - The registry asks for no credentials. Images of other registries are pulled anonymously.
 //   - IAP is stored and not enforced.
@@ -43,8 +46,17 @@
 //
 // Admin API:
 //
-//   - v2: Services, Revisions, Operations and Locations. No jobs, worker pools, instances, builds, exportImage. v1: reading
-//     services and revisions; a request without a location, or with "-", sees all regions, whichever host it is sent to.
+//   - v2: Services, Jobs, Executions, Tasks, WorkerPools, Revisions, Operations, Locations and the export of images.
+//     No instances, builds, source uploads, no export of metadata.
+//   - v1: reading services and revisions; a request without a location, or with "-", sees all regions, whichever
+//     host it is sent to.
+//   - Of the APIs beside Cloud Run's (Resource Manager, IAM, Service Usage, Organization Policy, Artifact Registry,
+//     Secret Manager) there is what tells whether a client can do its work, over REST, on the same address as
+//     everything else.
+//   - exportImage writes each image under its own last name into the destination, with the revision's or execution's
+//     name for a tag; how the platform names exports is not documented.
+//   - Deleted jobs and executions do not show up with show_deleted. The tokens by which a job starts an execution
+//     when it is made are stored and do nothing.
 //   - Fields that are newer than version 1.24 of Google's Go library (ssh_enabled, say) are unknown names over REST, and over
 //     gRPC have no effect. Over REST the ephemeral disk (DISK) is an unknown value, too.
 //   - Nothing is throttled and no quota is enforced. Changes take effect at once: there is no propagation delay of IAM
@@ -62,9 +74,15 @@
 //   - An image is read when its revision is deployed, and its layers when they are first unpacked; the platform keeps a copy
 //     of its own from the start.
 //   - Manual scaling keeps the given number of instances; with 0 the service starts instances on request all the same.
-//   - Secrets come from Options.Secret, not from Secret Manager, and have no policies of their own: the service account
-//     needs its role in the project. The command has none: a service that needs one fails to deploy, as if the secret did not
+//   - Secrets come from Options.Secret, not from Secret Manager; the service account needs its role on the secret or
+//     in the project. The command has none: a service that needs one fails to deploy, as if the secret did not
 //     exist.
+//   - The images of a job are resolved when it is made or changed, not when it runs. At most 10 tasks of an
+//     execution run at once when the job sets no parallelism.
+//   - A task succeeds when its main containers, those that no other depends on, have exited with status 0, and fails
+//     when any container exits with another one; what the platform does about sidecars that run on is not
+//     documented.
+//   - The conditions of a worker pool are a service's. An instance of one that ends is started again 10 s later.
 //   - Logs are the containers' own output at Revision.log_uri, and have no Cloud Logging behind them.
 //   - Which paths are reserved: /eventlog, /_ah/ and the usual debug pages of Google's servers (/healthz, /varz, ...) at the
 //     root; the platform documents "some paths ending with z".

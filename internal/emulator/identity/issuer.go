@@ -11,12 +11,15 @@
 //     subject up.
 //   - Groups, deleted members, federated principals, projectOwner, projectEditor
 //     and projectViewer, and conditional bindings grant nothing.
-//   - These roles are known: owner, editor, viewer; run.admin, run.developer,
-//     run.sourceDeveloper, run.viewer, run.invoker, run.servicesInvoker;
-//     artifactregistry.reader, .writer, .repoAdmin, .admin; iam.serviceAccountUser,
-//     iam.serviceAccountTokenCreator, iam.serviceAccountOpenIdTokenCreator;
-//     logging.viewer; secretmanager.secretAccessor. Any other, custom roles too, can
-//     be bound and grants nothing.
+//   - These roles are known: owner, editor, viewer, browser; run.admin,
+//     run.developer, run.sourceDeveloper, run.viewer, run.invoker,
+//     run.servicesInvoker, run.jobsExecutor; artifactregistry.reader, .writer,
+//     .repoAdmin, .admin; iam.serviceAccountUser, iam.serviceAccountTokenCreator,
+//     iam.serviceAccountOpenIdTokenCreator; logging.viewer;
+//     secretmanager.secretAccessor, secretmanager.viewer;
+//     serviceusage.serviceUsageViewer, serviceusage.serviceUsageConsumer;
+//     orgpolicy.policyViewer. Any other, custom roles too, can be bound and grants
+//     nothing.
 //   - Scopes of access tokens are not enforced.
 package identity
 
