@@ -47,6 +47,7 @@ type platform struct {
 
 func newPlatform(t *testing.T, o emulator.Options, change ...func(*cloudrun.Options)) *platform {
 	t.Helper()
+	t.Parallel()
 	p := &platform{}
 	o.RuntimeKind, o.MemoryRegistry, o.StateDir, o.Region = "inprocess", true, t.TempDir(), "us-central1"
 	o.Programs = map[string]runtime.Program{

@@ -143,10 +143,9 @@ func (b *Backend) exported(ctx context.Context, s exportStatus, from name.Reposi
 		if ref, err := name.ParseReference(e.Tag); err == nil && strings.Contains(e.Tag, "/") {
 			repos = append([]string{ref.Context().String()}, repos...)
 		}
-		// With several containers there are several images, and only the digest that runs tells which is which.
-		if digest == "" && len(s.ImageExportStatuses) == 1 {
-			digests = append(digests, e.ExportedImageDigest)
-		}
+	}
+	if len(s.ImageExportStatuses) == 1 { // of several only the digest that runs tells which is which
+		digests = append(digests, s.ImageExportStatuses[0].ExportedImageDigest)
 	}
 	var last error
 	for _, d := range digests {

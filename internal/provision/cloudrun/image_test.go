@@ -153,6 +153,8 @@ func TestNoAgentImage(t *testing.T) {
 	p.deploy(t, "app", p.push(t, "app", image(t, "/app")))
 	_, err := p.create(t, func(r *provision.Request) { r.Inject = provision.InjectSidecar })
 	wantError(t, err, "a sidecar needs an image to copy the agent from", "cloudssh app --agent-image IMAGE")
+	_, err = p.create(t, func(r *provision.Request) { r.AgentImage = "127.0.0.1:1/agent:v1"; r.Inject = provision.InjectSidecar })
+	wantError(t, err, "did not become ready", "cloudssh app --agent-image IMAGE") // only the platform could have read it
 	p.wantNoTwin(t)
 }
 

@@ -216,7 +216,11 @@ func (m *making) notReady(ctx context.Context, t provision.Twin, err error, svc 
 	if name := svc.GetLatestCreatedRevision(); name != "" {
 		m.explainRevision(ctx, e, svc.GetName()+"/revisions/"+lastSegment(name))
 	}
-	e.hints = remedies(strings.Join(append(e.Conditions, e.Message), "\n"), m.Project)
+	said := strings.Join(append(e.Conditions, e.Message), "\n")
+	e.hints = remedies(said, m.Project)
+	if m.sidecar != "" && strings.Contains(said, repositoryOf(m.sidecar)) { // it cannot read that image
+		e.hints = append(e.hints, fmt.Sprintf("cloudssh %s --agent-image IMAGE", m.req.Target))
+	}
 	return e
 }
 
