@@ -26,7 +26,11 @@ const (
 // containerTables are the rules for the ith container.
 func (d *deriver) containerTables(i int) tables {
 	if i == d.entered {
-		return d.rules.enteredBy(d.spec)
+		t := d.rules.enteredBy(d.spec)
+		if all := d.rev.GetContainers(); len(all) > 1 && len(all[i].GetPorts()) == 0 {
+			t = t.with("Container", map[string]rule{"ports": {provision.Change, "one that no container has: the agent takes the requests"}})
+		}
+		return t
 	}
 	t := d.rules.others()
 	if c := d.rev.GetContainers()[i]; len(c.GetPorts()) > 0 && !d.awaited(c) {

@@ -11,7 +11,7 @@ import (
 )
 
 // entered is the index of the container that the agent goes into: the one named, else the one that takes requests, else
-// the only one.
+// (jobs have no ports) the only one that no other waits for.
 func entered(all []*runpb.Container, name string) (int, error) {
 	switch {
 	case len(all) == 0:
@@ -23,15 +23,33 @@ func entered(all []*runpb.Container, name string) (int, error) {
 				enterCommands(all)...)
 		}
 		return i, nil
-	case len(all) == 1:
-		return 0, nil
 	}
 	i := slices.IndexFunc(all, func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 })
+	if i < 0 {
+		i = lastOf(all)
+	}
 	if i < 0 {
 		return 0, provision.Hint(fmt.Errorf("none of the containers %s takes requests, so name the one to enter",
 			strings.Join(containerNames(all), ", ")), enterCommands(all)...)
 	}
 	return i, nil
+}
+
+// lastOf is the index of the only container that no other waits for, -1 if there are several. A task of a job has ended
+// when such containers have.
+func lastOf(all []*runpb.Container) int {
+	last := -1
+	for i, c := range all {
+		awaited := slices.ContainsFunc(all, func(o *runpb.Container) bool { return slices.Contains(o.GetDependsOn(), c.GetName()) })
+		switch {
+		case awaited && c.GetName() != "":
+		case last >= 0:
+			return -1
+		default:
+			last = i
+		}
+	}
+	return last
 }
 
 // containerNames are the names of containers; one without is shown by its place.

@@ -222,8 +222,10 @@ func (t tables) asked(spec Spec) tables {
 // enteredBy are the rules for the container that is entered, by how the agent gets in and what is asked for.
 func (t tables) enteredBy(spec Spec) tables {
 	c := map[string]rule{}
-	if spec.Inject == provision.InjectSidecar {
+	if spec.Inject == provision.InjectSidecar || spec.Inject == provision.InjectNone {
 		c["image"] = rule{provision.Change, "by digest"}
+	}
+	if spec.Inject == provision.InjectSidecar {
 		c["volume_mounts"] = rule{provision.Change, "as in the service, and the volume with the agent"}
 		c["depends_on"] = rule{provision.Change, "as in the service, and the container that brings the agent"}
 	}

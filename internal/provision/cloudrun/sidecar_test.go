@@ -67,6 +67,7 @@ func loaded() (*runpb.Service, *runpb.Revision) {
 		{Name: "nfs", VolumeType: &runpb.Volume_Nfs{Nfs: &runpb.NFSVolumeSource{Server: "10.0.0.2", Path: "/x"}}},
 		{Name: "db", VolumeType: &runpb.Volume_CloudSqlInstance{CloudSqlInstance: &runpb.CloudSqlInstance{Instances: []string{"p:r:db"}}}},
 		{Name: "odd"},
+		{Name: "scratch", VolumeType: &runpb.Volume_EmptyDir{EmptyDir: &runpb.EmptyDirVolumeSource{Medium: disk, SizeLimit: "10Gi"}}},
 	}
 	rev.Containers = append(rev.Containers, &runpb.Container{
 		Name: "cloudssh-agent", Image: "reg/x:v1", Resources: &runpb.ResourceRequirements{Limits: map[string]string{"cpu": "0.1", "memory": "128Mi"}},
@@ -273,6 +274,10 @@ func TestEntered(t *testing.T) {
 	wantText(t, err, `no container "wep"`, "proxy, web, collector")
 	wantHint(t, err, "--container web")
 	all[1].Ports = nil
+	if i, err := entered(all, ""); err != nil || i != 2 { // a job's: it waits for all others
+		t.Errorf("the last is %d, %v", i, err)
+	}
+	all[2].DependsOn = nil
 	_, err = entered(all, "")
 	wantText(t, err, "none of the containers proxy, web, collector takes requests")
 	wantHint(t, err, "--container collector")
