@@ -31,17 +31,18 @@ func (c *checker) containers(t *runpb.RevisionTemplate) {
 	c.containerNames(containers)
 	c.exposedPort(containers)
 	for i, k := range containers {
-		c.container(index(at, i), k, t.GetVolumes())
+		c.container(index(at, i), k, t.GetVolumes(), len(containers) == 1 || len(k.GetPorts()) > 0)
 	}
 	c.dependencies(containers)
 }
 
-func (c *checker) container(at string, k *runpb.Container, volumes []*runpb.Volume) {
+// container checks one container; ingress tells whether it is the one that requests go to.
+func (c *checker) container(at string, k *runpb.Container, volumes []*runpb.Volume, ingress bool) {
 	c.image(at+".image", k.GetImage())
 	if len(k.GetArgs()) > maxArgs {
 		c.malformed(at+".args", "should contain at most %d arguments, contains %d.", maxArgs, len(k.GetArgs()))
 	}
-	c.env(at+".env", k.GetEnv())
+	c.env(at+".env", k.GetEnv(), ingress)
 	c.ports(at+".ports", k.GetPorts())
 	c.mounts(at+".volume_mounts", k.GetVolumeMounts(), volumes)
 	c.probe(at+".startup_probe", k.GetStartupProbe(), startupLimits())
@@ -112,7 +113,9 @@ func (c *checker) exposedPort(containers []*runpb.Container) {
 	}
 }
 
-func (c *checker) env(at string, env []*runpb.EnvVar) {
+// env refuses the names that the platform sets itself. PORT it sets for the ingress container only; Google's own sample of
+// a service with a sidecar sets it for the sidecar: https://docs.cloud.google.com/run/docs/internet-proxy-nginx-sidecar.
+func (c *checker) env(at string, env []*runpb.EnvVar, ingress bool) {
 	if len(env) > maxEnv {
 		c.malformed(at, "should contain at most %d environment variables, contains %d.", maxEnv, len(env))
 	}
@@ -121,7 +124,7 @@ func (c *checker) env(at string, env []*runpb.EnvVar) {
 	for i, e := range env {
 		c.envVar(index(at, i), e)
 		switch n := e.GetName(); {
-		case n == "PORT", n == "K_SERVICE", n == "K_REVISION", n == "K_CONFIGURATION":
+		case ingress && n == "PORT", n == "K_SERVICE", n == "K_REVISION", n == "K_CONFIGURATION":
 			taken = append(taken, n)
 		case seen[n]:
 			twice = append(twice, n)

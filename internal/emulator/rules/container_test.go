@@ -69,6 +69,9 @@ func TestPorts(t *testing.T) {
 			c.Ports = []*runpb.ContainerPort{{ContainerPort: 1}, {ContainerPort: 2}}
 		}), "service.template.containers[0].ports", "ports should contain 0 or 1 port."},
 		{"sidecar", withSidecar(func(_, _ *runpb.Container) {}), "", ""},
+		{"sidecar's own PORT", withSidecar(func(_, side *runpb.Container) {
+			side.Env = []*runpb.EnvVar{{Name: "PORT", Values: &runpb.EnvVar_Value{Value: "8888"}}}
+		}), "", ""},
 		{"sidecar with port too", withSidecar(func(_, side *runpb.Container) {
 			side.Ports = []*runpb.ContainerPort{{ContainerPort: 9000}}
 		}), "template.containers", "Revision template should contain exactly one container with an exposed port."},

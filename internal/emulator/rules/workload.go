@@ -63,7 +63,7 @@ func (c *checker) portlessContainers(t *runpb.RevisionTemplate) {
 	}
 	c.containerNames(containers)
 	for i, k := range containers {
-		c.container(index(at, i), k, t.GetVolumes())
+		c.container(index(at, i), k, t.GetVolumes(), false)
 	}
 	c.dependencies(containers)
 }

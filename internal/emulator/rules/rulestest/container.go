@@ -77,6 +77,8 @@ func several() []Rejection {
 		two("two containers with a port", "template.containers", func(_, side box) { side.Ports = []*runpb.ContainerPort{{ContainerPort: 9000}} }),
 		two("no number of the port", at+".ports[0].container_port", func(app, _ box) { app.Ports[0].ContainerPort = 0 }),
 		two("two containers of one name", "template.containers[1].name", func(_, side box) { side.Name = "app" }),
+		two("reserved variable PORT beside a sidecar", at+".env", func(app, _ box) { app.Env = []*runpb.EnvVar{variable("PORT", "1")} }),
+		two("reserved variable in a sidecar", "template.containers[1].env", func(_, side box) { side.Env = []*runpb.EnvVar{variable("K_SERVICE", "x")} }),
 		two("dependency on nobody", depends, func(app, _ box) { app.DependsOn = []string{"redis"} }),
 		two("dependency on itself", depends, func(app, _ box) { app.StartupProbe, app.DependsOn = tcp(8080), []string{"app"} }),
 		two("dependency without a startup probe", depends, func(app, side box) {
