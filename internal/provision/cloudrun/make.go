@@ -216,12 +216,28 @@ func (m *making) notReady(ctx context.Context, t provision.Twin, err error, svc 
 	if name := svc.GetLatestCreatedRevision(); name != "" {
 		m.explainRevision(ctx, e, svc.GetName()+"/revisions/"+lastSegment(name))
 	}
-	said := strings.Join(append(e.Conditions, e.Message), "\n")
-	e.hints = remedies(said, m.Project)
-	if m.sidecar != "" && strings.Contains(said, repositoryOf(m.sidecar)) { // it cannot read that image
-		e.hints = append(e.hints, fmt.Sprintf("cloudssh %s --agent-image IMAGE", m.req.Target))
-	}
+	e.hints = m.helps(strings.Join(append(e.Conditions, e.Message), "\n"))
 	return e
+}
+
+// helps is what to try after the platform said this about a twin that did not come up.
+func (m *making) helps(said string) []string {
+	hints := remedies(said, m.Project)
+	if m.sidecar != "" && strings.Contains(said, repositoryOf(m.sidecar)) { // it cannot read that image
+		hints = append(hints, fmt.Sprintf("cloudssh %s --agent-image IMAGE", m.req.Target))
+	}
+	all := m.target.revision.GetContainers()
+	if len(hints) > 0 || len(all) == 1 || m.req.NoSidecars {
+		return hints
+	}
+	// The agent starts in any image; of the target's own programs those of the other containers are the only ones that run.
+	hints = append(hints, fmt.Sprintf("cloudssh %s --no-sidecars", m.req.Target))
+	for i, c := range all {
+		if i != m.images.main && c.GetName() != "" {
+			hints = append(hints, fmt.Sprintf("cloudssh %s --container %s", m.req.Target, c.GetName()))
+		}
+	}
+	return hints
 }
 
 func (m *making) explainRevision(ctx context.Context, e *NotReadyError, name string) {

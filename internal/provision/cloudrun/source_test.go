@@ -215,6 +215,13 @@ func TestContainers(t *testing.T) {
 	}
 	_, err := p.create(t, func(r *provision.Request) { r.Target.Name, r.Container = "two", "side2" })
 	wantError(t, err, `no container "side2"; there is web, side1`, "--container side1")
+	crash := svc("crash", 2)
+	crash.Template.Containers[1].Image = p.push(t, "crashing", image(t, "/crash"))
+	p.make(t, "crash", crash)
+	_, err = p.create(t, func(r *provision.Request) { r.Target.Name = "crash" })
+	wantError(t, err, "did not become ready", "cloudssh crash --no-sidecars", "cloudssh crash --container side1")
+	_, env = p.enter(t, func(r *provision.Request) { r.Target.Name, r.Container = "crash", "side1" })
+	wantEnv(t, env, "WHICH=SIDE1")
 	_, err = p.create(t, func(r *provision.Request) { r.Target.Name, r.Inject = "ten", provision.InjectSidecar })
 	wantError(t, err, "Cloud Run allows 10 containers", "--inject layer")
 	closed.Store(true)
