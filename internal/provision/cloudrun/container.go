@@ -17,6 +17,7 @@ import (
 const (
 	// agentEnv holds the agent's configuration. It is the only variable of ours, and holds no secret.
 	agentEnv    = "CLOUDSSH_AGENT"
+	portEnv     = "PORT"
 	maxEnvValue = 32768 // bytes (EnvVar)
 	gpuLimit    = "nvidia.com/gpu"
 	// startupSeconds is the platform's default patience with a container that starts.
@@ -64,18 +65,23 @@ func (d *deriver) container(i int) (*runpb.Container, error) {
 	if i == d.entered {
 		return c, d.enter(c, from)
 	}
-	c.Env = d.env(from.GetEnv(), provision.Overrides{}, nil)
+	c.Env = d.env(i, provision.Overrides{}, nil)
 	d.demote(c, from)
 	return c, nil
 }
 
-// demote is for the container that takes requests in the service and not in the twin. Whoever waits for it needs its
-// startup probe, with a number where the port was left to the platform.
+// demote is for the container that takes requests in the service and not in the twin. The platform does not tell it its
+// port any more, so we do. Whoever waits for it needs its startup probe, with a number where the port was left to the
+// platform.
 func (d *deriver) demote(c, from *runpb.Container) {
-	if len(from.GetPorts()) == 0 || !d.awaited(from) {
+	if len(from.GetPorts()) == 0 {
 		return
 	}
 	port := portOf(from)
+	c.Env = append(c.Env, literal(portEnv, fmt.Sprint(port)))
+	if !d.awaited(from) {
+		return
+	}
 	if c.StartupProbe == nil {
 		c.StartupProbe = tcpProbe(port)
 	}
@@ -103,7 +109,7 @@ func (d *deriver) enter(c, from *runpb.Container) error {
 	c.Ports = []*runpb.ContainerPort{{Name: "http1", ContainerPort: d.port}}
 	c.StartupProbe = tcpProbe(d.port)
 	d.enough(c.Resources)
-	c.Env = d.env(from.GetEnv(), d.spec.Overrides, d.spec.ExtraEnv)
+	c.Env = d.env(d.entered, d.spec.Overrides, d.spec.ExtraEnv)
 	config, err := d.agentConfig(d.port)
 	if err != nil {
 		return err
@@ -147,9 +153,9 @@ func (d *deriver) enough(r *runpb.ResourceRequirements) {
 	r.Limits = limits
 }
 
-// env copies variables, without what the platform sets, adds those of the target's kind, and does as the user asks: what
-// is set takes the place of what is there.
-func (d *deriver) env(from []*runpb.EnvVar, o provision.Overrides, extra []*runpb.EnvVar) []*runpb.EnvVar {
+// env copies variables of the ith container, without what the platform sets, adds those of the target's kind, and does as
+// the user asks: what is set takes the place of what is there.
+func (d *deriver) env(i int, o provision.Overrides, extra []*runpb.EnvVar) []*runpb.EnvVar {
 	var env []*runpb.EnvVar
 	put := func(v *runpb.EnvVar) {
 		if i := slices.IndexFunc(env, func(e *runpb.EnvVar) bool { return e.GetName() == v.GetName() }); i >= 0 {
@@ -159,9 +165,9 @@ func (d *deriver) env(from []*runpb.EnvVar, o provision.Overrides, extra []*runp
 		env = append(env, v)
 	}
 	copier := copier{d.rules}
-	for _, e := range slices.Concat(from, extra) {
+	for _, e := range slices.Concat(d.rev.GetContainers()[i].GetEnv(), extra) {
 		secret := e.GetValueSource() != nil
-		if reserved(e.GetName()) || secret && len(o.Secrets) > 0 || !secret && o.ClearEnv && !slices.Contains(extra, e) {
+		if reserved(e.GetName()) && (e.GetName() != portEnv || i == d.entered) || secret && len(o.Secrets) > 0 || !secret && o.ClearEnv && !slices.Contains(extra, e) {
 			continue
 		}
 		if slices.Contains(extra, e) && slices.ContainsFunc(env, func(v *runpb.EnvVar) bool { return v.GetName() == e.GetName() }) {
@@ -190,6 +196,8 @@ func (d *deriver) envReason(i int, name string, is bool) string {
 	switch {
 	case name == agentEnv:
 		return "the agent's configuration"
+	case name == portEnv && i != d.entered:
+		return "the port it has in the service, where the platform sets it"
 	case reserved(name):
 		return outputOnly
 	case i != d.entered:
@@ -212,10 +220,11 @@ func literal(name, value string) *runpb.EnvVar {
 	return &runpb.EnvVar{Name: name, Values: &runpb.EnvVar_Value{Value: value}}
 }
 
-// reserved names are set by the platform (container contract), which refuses them in a spec; the last is ours.
+// reserved names are set by the platform (container contract), which refuses them in a spec; the last is ours. PORT is
+// reserved in the container that takes the requests only: others may have one of their own.
 func reserved(name string) bool {
 	switch name {
-	case "PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION", agentEnv:
+	case portEnv, "K_SERVICE", "K_REVISION", "K_CONFIGURATION", agentEnv:
 		return true
 	}
 	return false

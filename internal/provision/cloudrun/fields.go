@@ -175,7 +175,7 @@ func otherContainerRules() map[string]rule {
 		"command":       {provision.Copy, asThere},
 		"args":          {provision.Copy, asThere},
 		"env":           {provision.Change, "as in the service, without what the platform sets"},
-		"ports":         {provision.Drop, "the container that is entered takes the requests; without a port the platform sets no PORT"},
+		"ports":         {provision.Drop, "the container that is entered takes the requests"},
 		"startup_probe": {provision.Copy, "others wait for it"},
 	}
 }
@@ -183,7 +183,7 @@ func otherContainerRules() map[string]rule {
 // demotedRules are for the container that takes requests in the service, when another is entered and nobody waits for it.
 func demotedRules() map[string]rule {
 	return map[string]rule{
-		"startup_probe": {provision.Drop, "nobody waits for it, and its program may listen elsewhere without PORT"},
+		"startup_probe": {provision.Drop, "nobody waits for it, and the twin is to come up even if it does not"},
 	}
 }
 

@@ -74,7 +74,7 @@ func TestValidate(t *testing.T) {
 // literally is a service with overrides as they are.
 func literally(o provision.Overrides) *runpb.Service {
 	s := rulestest.Service("reg/app")
-	d := &deriver{spec: Spec{Overrides: o}, rev: &runpb.Revision{}, rules: fieldRules()}
+	d := &deriver{spec: Spec{Overrides: o}, rev: &runpb.Revision{Containers: []*runpb.Container{{}}}, rules: fieldRules()}
 	c := s.GetTemplate().GetContainers()[0]
 	d.overrideTemplate(s.GetTemplate())
 	c.Resources, c.Args = &runpb.ResourceRequirements{Limits: map[string]string{}, CpuIdle: true}, o.Args
@@ -88,7 +88,7 @@ func literally(o provision.Overrides) *runpb.Service {
 	if o.Timeout != 0 {
 		s.Template.Timeout = durationpb.New(o.Timeout)
 	}
-	c.Env = d.env(nil, o, nil)
+	c.Env = d.env(0, o, nil)
 	if err := d.mountSecrets(s.GetTemplate(), c); err != nil {
 		panic(err)
 	}

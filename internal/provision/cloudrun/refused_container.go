@@ -31,7 +31,7 @@ func (r *refusals) containers(t *runpb.RevisionTemplate) {
 			exposed++
 			r.when(len(all) > 1 && c.GetPorts()[0].GetContainerPort() == 0, field+".ports[0].container_port", "with several containers it must be given")
 		}
-		r.container(field, c)
+		r.container(field, c, len(all) == 1 || len(c.GetPorts()) > 0)
 		r.mounts(field+".volume_mounts", c.GetVolumeMounts(), t.GetVolumes())
 		r.dependencies(field+".depends_on", c, all)
 	}
@@ -39,7 +39,7 @@ func (r *refusals) containers(t *runpb.RevisionTemplate) {
 	r.when(circular(all), at, "they wait for each other in a circle")
 }
 
-func (r *refusals) container(at string, c *runpb.Container) {
+func (r *refusals) container(at string, c *runpb.Container, ingress bool) {
 	_, err := name.ParseReference(c.GetImage())
 	r.when(err != nil, at+".image", "%q is not an image", c.GetImage())
 	r.when(len(c.GetArgs()) > maxArgs, at+".args", "there are %d, %d are possible", len(c.GetArgs()), maxArgs)
@@ -49,7 +49,7 @@ func (r *refusals) container(at string, c *runpb.Container) {
 		r.when(!isPort(p.GetContainerPort()), field+".container_port", "%d is not from 1 to 65535", p.GetContainerPort())
 		r.when(p.GetName() != "" && p.GetName() != "http1" && p.GetName() != "h2c", field+".name", "%q is not http1 or h2c", p.GetName())
 	}
-	r.env(at+".env", c.GetEnv())
+	r.env(at+".env", c.GetEnv(), ingress)
 	r.probe(at+".startup_probe", c.GetStartupProbe(), startupSeconds)
 	r.probe(at+".liveness_probe", c.GetLivenessProbe(), 3600)
 	r.probe(at+".readiness_probe", c.GetReadinessProbe(), 3600)
@@ -61,14 +61,14 @@ func (r *refusals) container(at string, c *runpb.Container) {
 
 func isPort(n int32) bool { return n >= 0 && n <= 65535 } // 0 is the default
 
-func (r *refusals) env(at string, env []*runpb.EnvVar) {
+func (r *refusals) env(at string, env []*runpb.EnvVar, ingress bool) {
 	r.when(len(env) > maxEnv, at, "there are %d, %d are possible", len(env), maxEnv)
 	for i, e := range env {
 		field, n := fmt.Sprintf("%s[%d]", at, i), e.GetName()
 		r.when(n == "" || utf8.RuneCountInString(n) > maxEnvName || strings.ContainsAny(n, "=\x00"), field+".name",
 			"%.20q is empty, too long or has '=' in it", n)
 		r.when(len(e.GetValue()) > maxEnvValue, field+".value", "it has more than %d bytes", maxEnvValue)
-		r.when(n != agentEnv && reserved(n), at, "%s is the platform's", n)
+		r.when(n != agentEnv && reserved(n) && (n != portEnv || ingress), at, "%s is the platform's", n)
 		ref := e.GetValueSource().GetSecretKeyRef()
 		r.when(e.GetValueSource() != nil && ref.GetSecret() == "", field+".value_source.secret_key_ref.secret", "there is none")
 	}

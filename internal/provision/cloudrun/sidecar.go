@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 
 	"cloud.google.com/go/run/apiv2/runpb"
 
@@ -55,16 +56,30 @@ func (d *deriver) addSidecar(t *runpb.RevisionTemplate, entered *runpb.Container
 }
 
 // servingPort is the one that the agent takes requests on: the container's own, or, if another takes them in the service,
-// one that nobody has.
+// the one it is told in PORT, or one that nobody has. PORT has that value in the twin, and cloudssh-app does with it what it
+// does with any.
 func (d *deriver) servingPort() int32 {
 	all := d.rev.GetContainers()
-	if c := all[d.entered]; len(c.GetPorts()) > 0 {
+	c := all[d.entered]
+	switch told := toldPort(c); {
+	case len(c.GetPorts()) > 0:
 		return portOf(c)
-	}
-	if len(all) == 1 {
+	case told != 0 && !slices.Contains(portsOf(slices.Delete(slices.Clone(all), d.entered, d.entered+1)), told):
+		return told
+	case len(all) == 1:
 		return defaultPort
 	}
 	return freePort(all)
+}
+
+// toldPort is the port in a container's own PORT, 0 if there is none.
+func toldPort(c *runpb.Container) int32 {
+	for _, e := range c.GetEnv() {
+		if n, err := strconv.ParseUint(e.GetValue(), 10, 16); err == nil && e.GetName() == portEnv {
+			return int32(n)
+		}
+	}
+	return 0
 }
 
 // portOf is the port of a container that takes requests.
@@ -77,20 +92,27 @@ func portOf(c *runpb.Container) int32 {
 
 // freePort is one that no container is known to listen on. The containers of an instance share their network.
 func freePort(all []*runpb.Container, taken ...int32) int32 {
-	taken = append(taken, defaultPort)
-	for _, c := range all {
-		for _, p := range c.GetPorts() {
-			taken = append(taken, p.GetContainerPort())
-		}
-		for _, p := range []*runpb.Probe{c.GetStartupProbe(), c.GetLivenessProbe(), c.GetReadinessProbe()} {
-			taken = append(taken, p.GetHttpGet().GetPort(), p.GetTcpSocket().GetPort(), p.GetGrpc().GetPort())
-		}
-	}
+	taken = append(append(taken, defaultPort), portsOf(all)...)
 	port := int32(lowPorts)
 	for slices.Contains(taken, port) {
 		port++
 	}
 	return port
+}
+
+// portsOf are the ports that containers are known to listen on.
+func portsOf(all []*runpb.Container) []int32 {
+	var ports []int32
+	for _, c := range all {
+		ports = append(ports, toldPort(c))
+		if len(c.GetPorts()) > 0 {
+			ports = append(ports, portOf(c))
+		}
+		for _, p := range []*runpb.Probe{c.GetStartupProbe(), c.GetLivenessProbe(), c.GetReadinessProbe()} {
+			ports = append(ports, p.GetHttpGet().GetPort(), p.GetTcpSocket().GetPort(), p.GetGrpc().GetPort())
+		}
+	}
+	return ports
 }
 
 // untangle removes dependencies on containers that the twin does not have.

@@ -213,6 +213,9 @@ func TestDeriveIntoSidecar(t *testing.T) {
 	if len(web.GetPorts()) > 0 || len(web.GetCommand()) > 0 || web.GetResources().GetLimits()["memory"] != "1Gi" || !slices.Equal(web.GetDependsOn(), []string{"proxy"}) {
 		t.Errorf("web is %v", web)
 	}
+	if got := names(web.GetEnv()); !slices.Equal(got, []string{"A=1", "PORT=3000"}) {
+		t.Errorf("web has %v, and the platform tells it no port any more", got)
+	}
 	if p := web.GetStartupProbe(); p.GetTcpSocket().GetPort() != 3000 { // the collector waits for it
 		t.Errorf("web is probed by %v", p)
 	}
@@ -225,6 +228,27 @@ func TestDeriveIntoSidecar(t *testing.T) {
 	twin = accepted(t, target, rev, s)
 	if p := twin.GetTemplate().GetContainers()[1].GetStartupProbe(); p != nil {
 		t.Errorf("web is probed by %v, and may not have its port", p)
+	}
+}
+
+// Only the container that takes requests is told its port by the platform; others may have a PORT of their own, which is the
+// agent's when they are entered.
+func TestDerivePORT(t *testing.T) {
+	target, rev := trio()
+	rev.Containers[0].Env = []*runpb.EnvVar{literal("PORT", "5432"), literal("K_SERVICE", "x")}
+	s := spec()
+	x := accepted(t, target, rev, s).GetTemplate()
+	if got := names(x.GetContainers()[0].GetEnv()); !slices.Equal(got, []string{"PORT=5432"}) {
+		t.Errorf("the proxy has %v", got)
+	}
+	s.Container = "proxy"
+	x = accepted(t, target, rev, s).GetTemplate()
+	if c := x.GetContainers()[0]; c.GetPorts()[0].GetContainerPort() != 5432 || !slices.Equal(names(c.GetEnv()), []string{agentEnv}) {
+		t.Errorf("the entered proxy is %v", c)
+	}
+	rev.Containers[0].Env[0] = literal("PORT", "3000") // which web has
+	if p := accepted(t, target, rev, s).GetTemplate().GetContainers()[0].GetPorts()[0].GetContainerPort(); p != 22023 {
+		t.Errorf("port %d", p)
 	}
 }
 
