@@ -34,9 +34,13 @@ func viewing() []Tool {
 		{"fgrep", "fgrep TEXT [FILE]...: grep -F", fgrep},
 		{"grep", "grep [-EFPivwxcnlLqsohHrRa] [-m N] [-A N] [-B N] [-C N] [-e PATTERN] [-f FILE] [PATTERN] [FILE]...: find lines", grep},
 		{"head", "head [-n [-]LINES] [-c [-]BYTES] [-qv] [FILE]...: show the beginning", head},
+		{"less", "less [-SRNi] [FILE]...: look through files; h shows the keys", less},
 		{"ls", "ls [-aAlhRrtSXU1dFpinsLcugo] [FILE]...: list files", ls},
+		{"more", "more [FILE]...: less", less},
 		{"tail", "tail [-n [+]LINES] [-c [+]BYTES] [-fFqv] [-s SECONDS] [FILE]...: show the end", tail},
 		{"tee", "tee [-a] [FILE]...: copy standard input to files and on", tee},
+		{"vi", "vi [+LINE] [FILE]...: edit files", vi},
+		{"view", "view [FILE]...: less", less},
 		{"wc", "wc [-lwcmL] [FILE]...: count lines, words and bytes", wc},
 		{"yes", "yes [TEXT]: write a line until nobody reads it", yes},
 	}
