@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	run "cloud.google.com/go/run/apiv2"
 	"cloud.google.com/go/run/apiv2/runpb"
@@ -123,7 +124,7 @@ func listen(ctx context.Context, proc runtime.Proc, port string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: http.NotFoundHandler()} //nolint:gosec // a test's
+	server := &http.Server{Handler: http.NotFoundHandler(), ReadHeaderTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	err = wait(ctx, proc)

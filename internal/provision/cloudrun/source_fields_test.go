@@ -52,7 +52,7 @@ func TestFieldsOfWorkerPools(t *testing.T) {
 	pool := &runpb.WorkerPool{}
 	fill(pool.ProtoReflect(), 0)
 	wantAll(t, fromPool(pool), pool, statusFields("instance_splits", "instance_split_statuses", "scaling", "latest_ready_revision",
-		"latest_created_revision", "threat_detection_enabled")...)
+		"latest_created_revision", "threat_detection_enabled", "custom_audiences")...)
 	wantAll(t, fromPoolTemplate(pool), pool.GetTemplate(), "revision")
 }
 

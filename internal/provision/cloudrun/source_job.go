@@ -31,18 +31,22 @@ func (b *Backend) findJob(ctx context.Context, want provision.Target, region str
 // fromJob makes a service of a job, and of the template of its tasks a revision. Jobs always run in the second generation
 // of the execution environment (https://cloud.google.com/run/docs/about-execution-environments).
 func fromJob(job *runpb.Job) (*runpb.Service, *runpb.Revision) {
-	task := job.GetTemplate().GetTemplate()
-	return &runpb.Service{
-			Name: job.GetName(), Uid: job.GetUid(), Generation: job.GetGeneration(), Labels: job.GetLabels(),
-			Annotations: job.GetAnnotations(), LaunchStage: job.GetLaunchStage(), BinaryAuthorization: job.GetBinaryAuthorization(),
-		}, &runpb.Revision{
-			Name: job.GetName(), Uid: job.GetUid(), Generation: job.GetGeneration(), Labels: job.GetTemplate().GetLabels(),
-			Annotations: job.GetTemplate().GetAnnotations(), LaunchStage: job.GetLaunchStage(), VpcAccess: task.GetVpcAccess(),
-			Timeout: task.GetTimeout(), ServiceAccount: task.GetServiceAccount(), Containers: task.GetContainers(),
-			Volumes: task.GetVolumes(), ExecutionEnvironment: secondGeneration(task.GetExecutionEnvironment()),
-			EncryptionKey: task.GetEncryptionKey(), NodeSelector: task.GetNodeSelector(),
-			GpuZonalRedundancyDisabled: task.GpuZonalRedundancyDisabled,
-		}
+	execution, task := job.GetTemplate(), job.GetTemplate().GetTemplate()
+	svc := &runpb.Service{
+		Name: job.GetName(), Uid: job.GetUid(), Generation: job.GetGeneration(), Labels: job.GetLabels(),
+		Annotations: job.GetAnnotations(), LaunchStage: job.GetLaunchStage(), BinaryAuthorization: job.GetBinaryAuthorization(),
+	}
+	rev := &runpb.Revision{
+		Name: job.GetName(), Uid: job.GetUid(), Generation: job.GetGeneration(), Labels: execution.GetLabels(),
+		Annotations: execution.GetAnnotations(), LaunchStage: job.GetLaunchStage(), VpcAccess: task.GetVpcAccess(),
+		Timeout: task.GetTimeout(), ServiceAccount: task.GetServiceAccount(), Containers: task.GetContainers(),
+		Volumes: task.GetVolumes(), ExecutionEnvironment: secondGeneration(task.GetExecutionEnvironment()),
+		EncryptionKey: task.GetEncryptionKey(), NodeSelector: task.GetNodeSelector(),
+	}
+	if task != nil {
+		rev.GpuZonalRedundancyDisabled = task.GpuZonalRedundancyDisabled // unset is not false
+	}
+	return svc, rev
 }
 
 func secondGeneration(e runpb.ExecutionEnvironment) runpb.ExecutionEnvironment {

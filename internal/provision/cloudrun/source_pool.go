@@ -56,21 +56,24 @@ func fromPool(pool *runpb.WorkerPool) *runpb.Service {
 	return &runpb.Service{
 		Name: pool.GetName(), Uid: pool.GetUid(), Generation: pool.GetGeneration(), Description: pool.GetDescription(),
 		Labels: pool.GetLabels(), Annotations: pool.GetAnnotations(), LaunchStage: pool.GetLaunchStage(),
-		BinaryAuthorization: pool.GetBinaryAuthorization(), CustomAudiences: pool.GetCustomAudiences(),
+		BinaryAuthorization: pool.GetBinaryAuthorization(),
 	}
 }
 
 func fromPoolTemplate(pool *runpb.WorkerPool) *runpb.Revision {
 	t := pool.GetTemplate()
-	return &runpb.Revision{
+	rev := &runpb.Revision{
 		Name: pool.GetName(), Uid: pool.GetUid(), Generation: pool.GetGeneration(), Labels: t.GetLabels(),
 		Annotations: t.GetAnnotations(), LaunchStage: pool.GetLaunchStage(), VpcAccess: t.GetVpcAccess(),
 		ServiceAccount: t.GetServiceAccount(), Containers: t.GetContainers(), Volumes: t.GetVolumes(),
 		ExecutionEnvironment: secondGeneration(0), EncryptionKey: t.GetEncryptionKey(), ServiceMesh: t.GetServiceMesh(),
 		EncryptionKeyRevocationAction: t.GetEncryptionKeyRevocationAction(),
 		EncryptionKeyShutdownDuration: t.GetEncryptionKeyShutdownDuration(), NodeSelector: t.GetNodeSelector(),
-		GpuZonalRedundancyDisabled: t.GpuZonalRedundancyDisabled,
 	}
+	if t != nil {
+		rev.GpuZonalRedundancyDisabled = t.GpuZonalRedundancyDisabled // unset is not false
+	}
+	return rev
 }
 
 // poolEnv is what the platform sets in a worker pool (https://cloud.google.com/run/docs/container-contract).
