@@ -104,14 +104,15 @@ func cloudSQLInstances(t *tmplt) string {
 	return strings.Join(all, ",")
 }
 
-// setCloudSQLInstances has the instances' sockets in every container that serves, which without ports is every one.
+// setCloudSQLInstances has the instances' sockets in the container that serves or, where none has a port, in every one.
 func setCloudSQLInstances(t *tmplt, v string) error {
 	t.Volumes = append(t.Volumes, &runpb.Volume{
 		Name:       cloudSQLVolume,
 		VolumeType: &runpb.Volume_CloudSqlInstance{CloudSqlInstance: &runpb.CloudSqlInstance{Instances: strings.Split(v, ",")}},
 	})
+	ports := slices.ContainsFunc(t.GetContainers(), func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 })
 	for _, c := range t.GetContainers() {
-		if len(t.GetContainers()) == 1 || len(c.GetPorts()) > 0 {
+		if !ports || len(c.GetPorts()) > 0 {
 			c.VolumeMounts = append(c.VolumeMounts, &runpb.VolumeMount{Name: cloudSQLVolume, MountPath: cloudSQLPath})
 		}
 	}

@@ -140,11 +140,23 @@ func (a *admin) v1ReplaceService(r *http.Request, l location) (any, error) {
 		return nil, err
 	}
 	if old, _ := a.snapshot(n); old != nil {
-		pb.MultiRegionSettings, pb.BuildConfig = old.GetMultiRegionSettings(), old.GetBuildConfig()
+		keepUnsaid(old, pb)
 	}
 	pb.Name = n.String()
 	op, err := a.UpdateService(r.Context(), &runpb.UpdateServiceRequest{Service: pb, ValidateOnly: dry})
 	return written(op, err)
+}
+
+// keepUnsaid copies into next what v1 has no words for.
+func keepUnsaid(old, next *runpb.Service) {
+	next.MultiRegionSettings, next.BuildConfig = old.GetMultiRegionSettings(), old.GetBuildConfig()
+	for _, c := range next.GetTemplate().GetContainers() {
+		for _, was := range old.GetTemplate().GetContainers() {
+			if was.GetName() == c.GetName() {
+				c.SourceCode = was.GetSourceCode()
+			}
+		}
+	}
 }
 
 // written is the answer to a write: the service as it is now, with the operation's name.
