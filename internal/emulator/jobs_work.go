@@ -25,12 +25,13 @@ func revisionTemplate(t *runpb.TaskTemplate) *runpb.RevisionTemplate {
 func (a *admin) importJob(j *job) (*longrunningpb.Operation, error) {
 	o := a.store.begin(j.name.location, j.show)
 	j.waiting = append(j.waiting, o)
-	t, generation := j.pb.GetTemplate().GetTemplate(), j.pb.GetGeneration()
+	made, generation := j.pb, j.pb.GetGeneration()
+	j.template = nil // an execution that starts before the import is done imports for itself
 	a.readyJob(j, &runpb.Condition{State: runpb.Condition_CONDITION_RECONCILING, Message: "Importing container image."})
 	j.work.Add(1)
 	a.work.Go(func() {
 		defer j.work.Done()
-		pinned, err := a.importTask(j.ctx, j.name, t)
+		pinned, err := a.importTask(j.ctx, j.name, made)
 		a.store.mu.Lock()
 		defer a.store.mu.Unlock()
 		if j.deleting || a.ctx.Err() != nil || j.pb.GetGeneration() != generation {
@@ -42,17 +43,20 @@ func (a *admin) importJob(j *job) (*longrunningpb.Operation, error) {
 			errors.As(err, &failed)
 			failed.Fail(c)
 		}
-		j.template = pinned
+		if err == nil {
+			j.template = pinned
+		}
 		a.readyJob(j, c)
 	})
 	return o.proto()
 }
 
-// importTask returns a task's template with its images pinned.
-func (a *admin) importTask(ctx context.Context, n jobName, t *runpb.TaskTemplate) (*runpb.TaskTemplate, error) {
+// importTask returns the template of a job's tasks with its images pinned.
+func (a *admin) importTask(ctx context.Context, n jobName, j *runpb.Job) (*runpb.TaskTemplate, error) {
+	t := j.GetTemplate().GetTemplate()
 	shared := revisionTemplate(t)
-	if err := a.around.checkDeploy(projectNumber(n.project), nil, shared); err != nil {
-		return t, err
+	if err := a.around.checkDeploy(projectNumber(n.project), j.GetBinaryAuthorization(), shared); err != nil {
+		return nil, err
 	}
 	pinned := a.images.pin(ctx, shared)
 	err := a.fleet.Import(ctx, serving.Revision{

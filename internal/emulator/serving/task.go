@@ -29,6 +29,7 @@ func (f *Fleet) Run(ctx context.Context, rev Revision, started func()) error {
 	defer context.AfterFunc(r.ctx, func() { cancel(ErrRemoved) })()
 
 	err = r.runTask(ctx, started)
+	cause := context.Cause(ctx) // before the removal, which ends ctx too
 	removing, stop := context.WithTimeout(context.WithoutCancel(ctx), cleanTimeout)
 	defer stop()
 	if removal := f.Remove(removing, rev.Key()); err == nil && removal != nil {
@@ -38,8 +39,8 @@ func (f *Fleet) Run(ctx context.Context, rev Revision, started func()) error {
 	switch {
 	case err == nil || errors.As(err, &exit):
 		return err
-	case ctx.Err() != nil:
-		return fmt.Errorf("running %s: %w", rev.Key(), context.Cause(ctx))
+	case cause != nil:
+		return fmt.Errorf("running %s: %w", rev.Key(), cause)
 	}
 	return r.taskError(err)
 }
