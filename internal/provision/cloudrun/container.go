@@ -63,7 +63,7 @@ func (d *deriver) container(i int) (*runpb.Container, error) {
 	c.Resources = d.resources(copier, from.GetResources())
 	c.VolumeMounts = slices.DeleteFunc(c.GetVolumeMounts(), func(m *runpb.VolumeMount) bool { return d.left[m.GetName()] != "" })
 	if i == d.entered {
-		return c, d.enter(c, from)
+		return c, d.enter(c)
 	}
 	c.Env = d.env(i, provision.Overrides{}, nil)
 	d.demote(c, from)
@@ -104,7 +104,7 @@ func tcpProbe(port int32) *runpb.Probe {
 }
 
 // enter makes the agent the program of the container that is entered, and lets it take the requests.
-func (d *deriver) enter(c, from *runpb.Container) error {
+func (d *deriver) enter(c *runpb.Container) error {
 	c.Command, c.Args = []string{inject.AgentPath}, nil
 	c.Ports = []*runpb.ContainerPort{{Name: "http1", ContainerPort: d.port}}
 	c.StartupProbe = tcpProbe(d.port)

@@ -68,6 +68,9 @@ func Derive(target *runpb.Service, rev *runpb.Revision, spec Spec) (*runpb.Servi
 		rules: fieldRules().asked(spec), rev: rev, spec: spec, source: cmp.Or(spec.Source, lastSegment(target.GetName())),
 		left: map[string]string{},
 	}
+	if err := Validate(spec.Overrides); err != nil {
+		return nil, nil, err
+	}
 	if err := d.choose(); err != nil {
 		return nil, nil, err
 	}

@@ -90,7 +90,7 @@ func checkPair(cpu, memory int64, o provision.Overrides) error {
 // service the platform has accepted before.
 func (d *deriver) check(t *runpb.RevisionTemplate) error {
 	o := d.spec.Overrides
-	all := []error{Validate(o), d.checkLimits(t), d.checkEnvironment(t)}
+	all := []error{d.checkLimits(t), d.checkEnvironment(t)}
 	if o.VPCEgress != "" && t.GetVpcAccess() == nil {
 		all = append(all, fieldError("template.vpc_access.egress", "--vpc-egress", "%s has no VPC connector or network", d.source))
 	}
@@ -126,7 +126,7 @@ func checkMounts(field string, c *runpb.Container) error {
 // checkLimits checks the limits of the container that is entered, if the user touched them, and what all amount to.
 func (d *deriver) checkLimits(t *runpb.RevisionTemplate) error {
 	o := d.spec.Overrides
-	if o.CPU == "" && o.Memory == "" || validateResources(o) != nil {
+	if o.CPU == "" && o.Memory == "" {
 		return nil
 	}
 	const field = "template.containers.resources.limits"

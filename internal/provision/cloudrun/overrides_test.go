@@ -137,7 +137,8 @@ func TestDeriveRefusesOverrides(t *testing.T) {
 		field, text string
 	}{
 		{
-			provision.Overrides{VPCEgress: "all-traffic"}, nothing, nil, "template.vpc_access.egress",
+			provision.Overrides{VPCEgress: "all-traffic"},
+			nothing, nil, "template.vpc_access.egress",
 			"--vpc-egress: app has no VPC connector or network",
 		},
 		{provision.Overrides{CPU: "4"}, nothing, nil, "template.containers.resources.limits.memory", "--cpu: with 4 CPU memory is from 2Gi to 16Gi, not 512Mi; add --memory 2Gi"},
@@ -145,7 +146,8 @@ func TestDeriveRefusesOverrides(t *testing.T) {
 		{provision.Overrides{CPU: "0.5"}, nothing, nil, "template.containers.resources.limits.cpu", "--cpu: a twin needs at least 1 CPU in all"},
 		{provision.Overrides{Memory: "256Mi"}, nothing, nil, "template.containers.resources.limits.memory", "--memory: a twin needs at least 512Mi in all"},
 		{
-			provision.Overrides{CPU: "2"}, func(r *runpb.Revision) {
+			provision.Overrides{CPU: "2"},
+			func(r *runpb.Revision) {
 				_, gpu := gpuService()
 				r.NodeSelector, r.Containers = gpu.NodeSelector, gpu.Containers
 			},

@@ -98,11 +98,11 @@ func TestTwinsAreAccepted(t *testing.T) {
 			}
 		},
 	}
-	for source, make := range sources {
+	for source, revision := range sources {
 		for way, set := range ways {
 			for _, container := range []string{"", "proxy", "collector", "cloudssh-agent"} {
 				for _, filled := range []bool{false, true} {
-					target, rev := make()
+					target, rev := revision()
 					if container != "" && !slices.Contains(containerNames(rev.GetContainers()), container) {
 						continue
 					}
