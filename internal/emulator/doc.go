@@ -1,4 +1,4 @@
-// Package emulator is a local Cloud Run: its Admin API (v2 over gRPC and REST, and the lists of v1), long-running
+// Package emulator is a local Cloud Run: its Admin API (v2 over gRPC and REST, and v1 as gcloud speaks it), long-running
 // operations, ingress, IAM, metadata server and an OCI registry, over containers that really run. [New] starts one;
 // Google's own client libraries work against it unchanged.
 //
@@ -48,8 +48,10 @@
 //
 //   - v2: Services, Jobs, Executions, Tasks, WorkerPools, Revisions, Operations, Locations and the export of images.
 //     No instances, builds, source uploads, no export of metadata.
-//   - v1: reading services and revisions; a request without a location, or with "-", sees all regions, whichever
-//     host it is sent to.
+//   - v1: services, revisions, jobs, executions, tasks, operations and IAM, as gcloud uses them. No routes,
+//     configurations, domain mappings, worker pools and watches. Reading without a region, or with "-", sees all
+//     regions; writing needs the host of a region, as in us-central1-run.googleapis.com.
+//   - Annotations and fields of v1 that the emulator has no use for are refused, not ignored: build-* and regions, say.
 //   - Of the APIs beside Cloud Run's (Resource Manager, IAM, Service Usage, Organization Policy, Artifact Registry,
 //     Secret Manager) there is what tells whether a client can do its work, over REST, on the same address as
 //     everything else.
