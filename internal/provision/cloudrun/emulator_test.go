@@ -55,6 +55,7 @@ func newPlatform(t *testing.T, o emulator.Options, change ...func(*cloudrun.Opti
 		"/app":            serve,
 		"/crash":          func(context.Context, runtime.Proc) error { return fmt.Errorf("no database") },
 		"/work":           wait,
+		"/done":           func(context.Context, runtime.Proc) error { return nil },
 		"/cloudssh-agent": copier,
 		inject.AgentPath: func(ctx context.Context, proc runtime.Proc) error {
 			p.mu.Lock()

@@ -46,8 +46,11 @@ func (b *Backend) restore(ctx context.Context, t target, i images, update func(s
 		return images{}, fmt.Errorf("reading the image's name: %w", err)
 	}
 	if t.exporter == "" {
-		return images{}, provision.Hint(fmt.Errorf("%w\nCloud Run has a copy, but gives none of a %s", i.gone, t.asked.Kind.Words()),
-			fmt.Sprintf("cloudssh %s --image IMAGE", t.asked))
+		why := "Cloud Run has a copy, but gives none of a worker pool's"
+		if t.asked.Kind == provision.KindJob {
+			why = "Cloud Run gives its own copy of what a job has run, and this one has not run yet"
+		}
+		return images{}, provision.Hint(fmt.Errorf("%w\n%s", i.gone, why), fmt.Sprintf("cloudssh %s --image IMAGE", t.asked))
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, exportTimeout, fmt.Errorf("the image is not there after %s", exportTimeout))
 	defer cancel()

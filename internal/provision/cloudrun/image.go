@@ -84,7 +84,8 @@ func (b *Backend) pinAll(ctx context.Context, t target, req provision.Request, i
 			runs = running.of(c.GetName(), n == mainContainer(t.revision.GetContainers()))
 		}
 		asked := n == i.main && req.Target.Image != "" // then the tag's meaning now is what is wanted
-		pinned, err := b.pin(ctx, c.GetName(), image, runs, asked, update)
+		now := asked || t.asked.Kind == provision.KindJob || t.asked.Kind == provision.KindWorkerPool
+		pinned, err := b.pin(ctx, c.GetName(), image, runs, now, update)
 		_, missing := refusal(err)
 		switch {
 		case err == nil:
@@ -105,8 +106,9 @@ func mainContainer(all []*runpb.Container) int {
 	return max(0, slices.IndexFunc(all, func(c *runpb.Container) bool { return len(c.GetPorts()) > 0 }))
 }
 
-// pin is a reference by digest: the one given, if it is one; the one that runs; or what the tag means now.
-func (b *Backend) pin(ctx context.Context, container, image, running string, asked bool, update func(string)) (string, error) {
+// pin is a reference by digest: the one given, if it is one; the one that runs; or what the tag means now, which is a
+// surprise unless now says that nothing else is to be expected.
+func (b *Backend) pin(ctx context.Context, container, image, running string, now bool, update func(string)) (string, error) {
 	ref, err := name.ParseReference(image)
 	if err != nil {
 		return "", fmt.Errorf("reading the image's name: %w", err)
@@ -121,11 +123,11 @@ func (b *Backend) pin(ctx context.Context, container, image, running string, ask
 	if err != nil {
 		return "", err
 	}
-	if !asked {
+	if !now {
 		b.Logger.WarnContext(ctx, "Cloud Run does not tell which image runs; taking what the tag means now",
 			"container", container, "image", image, "digest", desc.Digest)
-		update(fmt.Sprintf("%s as it is now", image))
 	}
+	update(fmt.Sprintf("%s as it is now", image))
 	return ref.Context().Digest(desc.Digest.String()).String(), nil
 }
 
@@ -271,9 +273,9 @@ func (b *Backend) imageError(err error, image string, t target) error {
 	denied, missing := refusal(err)
 	switch {
 	case missing && t.asked.Image != "":
-		return provision.Hint(fmt.Errorf("there is no image %s: %w", image, err), "crane ls "+repositoryOf(image))
+		return provision.Hint(&platformError{"there is no image " + image, err}, "crane ls "+repositoryOf(image))
 	case missing:
-		return fmt.Errorf("the image %s of %s %s is gone from its registry: %w", image, t.asked.Kind.Words(), t.asked.Name, err)
+		return &platformError{fmt.Sprintf("the image %s of %s %s is gone from its registry", image, t.asked.Kind.Words(), t.asked.Name), err}
 	}
 	err = fmt.Errorf("reading image %s of %s %s: %w", image, t.asked.Kind.Words(), t.asked.Name, err)
 	if denied {

@@ -190,24 +190,40 @@ func TestImageGone(t *testing.T) {
 	}
 }
 
-// Jobs whose image is gone cannot be asked for it before they have run once.
+// A job whose image is gone cannot be asked for it before it has run.
 func TestJobImageGone(t *testing.T) {
 	p := newPlatform(t, emulator.Options{})
-	op, err := p.jobs.CreateJob(t.Context(), &runpb.CreateJobRequest{Parent: p.parent(), JobId: "migrate", Job: &runpb.Job{
-		Template: &runpb.ExecutionTemplate{Template: &runpb.TaskTemplate{
-			Containers: []*runpb.Container{{Image: p.push(t, "migrate", image(t, "/work"))}},
-		}},
-	}})
+	for _, job := range []string{"idle", "ran"} {
+		op, err := p.jobs.CreateJob(t.Context(), &runpb.CreateJobRequest{Parent: p.parent(), JobId: job, Job: &runpb.Job{
+			Template: &runpb.ExecutionTemplate{Template: &runpb.TaskTemplate{
+				Containers: []*runpb.Container{{Image: p.push(t, job, image(t, "/done"))}},
+			}},
+		}})
+		if err == nil {
+			_, err = op.Wait(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	op, err := p.jobs.RunJob(t.Context(), &runpb.RunJobRequest{Name: p.parent() + "/jobs/ran"})
 	if err == nil {
 		_, err = op.Wait(t.Context())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.unpush(t, "migrate")
-	_, err = p.create(t, func(r *provision.Request) { r.Target = provision.Target{Kind: provision.KindJob, Name: "migrate"} })
-	wantError(t, err, "of job migrate is gone from its registry", "cloudssh job:migrate --image IMAGE")
+	p.unpush(t, "idle")
+	p.unpush(t, "ran")
+	job := func(name string) func(*provision.Request) {
+		return func(r *provision.Request) { r.Target = provision.Target{Kind: provision.KindJob, Name: name} }
+	}
+	_, err = p.create(t, job("idle"))
+	wantError(t, err, "of job idle is gone from its registry\nCloud Run gives its own copy of what a job has run, and this one has not",
+		"cloudssh job:idle --image IMAGE")
 	p.wantNoTwin(t)
+	_, env := p.enter(t, job("ran"))
+	wantEnv(t, env, "CLOUD_RUN_JOB=ran")
 }
 
 // An image in the format of Docker's first schema takes no layer.
