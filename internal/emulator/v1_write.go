@@ -309,7 +309,7 @@ func v1Error(err error) error {
 // v1Field is the place in a v1 resource of a field of v2's.
 func v1Field(field string) string {
 	if _, rest, ok := strings.Cut(field, "Request."); ok {
-		_, field, _ = strings.Cut(rest, ".")
+		field = strings.TrimPrefix(strings.TrimPrefix(rest, "service."), "job.")
 	}
 	places := map[string]string{
 		"template.labels": "spec.template.metadata.labels", "template.annotations": "spec.template.metadata.annotations",
@@ -319,7 +319,7 @@ func v1Field(field string) string {
 		"template.node_selector":                    "spec.template.spec.nodeSelector",
 		"template.template":                         "spec.template.spec.template.spec",
 		"template":                                  "spec.template.spec", "traffic": "spec.traffic",
-		"labels": "metadata.labels", "annotations": "metadata.annotations", "name": "metadata.name", "service_id": "metadata.name",
+		"labels": "metadata.labels", "annotations": "metadata.annotations", "name": "metadata.name", "service_id": "metadata.name", "job_id": "metadata.name",
 	}
 	for _, place := range slices.Backward(sortedWords(slices.Collect(maps.Keys(places)))) {
 		rest, ok := strings.CutPrefix(field, place)
