@@ -257,8 +257,8 @@ func beyond() map[string]rule {
 	return map[string]rule{
 		"ssh_enabled":                               {provision.Drop, "Google's own ssh would open the twin too, and policies may forbid it"},
 		"functional_type":                           {provision.Drop, "it registers the service with others"},
-		"template.client":                           {provision.Drop, "the service's says who made the twin"},
-		"template.client_version":                   {provision.Drop, "the service's says who made the twin"},
+		"template.client":                           {provision.Drop, "the one beside the name says who made the twin"},
+		"template.client_version":                   {provision.Drop, "the one beside the name says who made the twin"},
 		"template.scaling.concurrency_utilization":  {provision.Drop, "of no use with one instance"},
 		"template.scaling.cpu_utilization":          {provision.Drop, "of no use with one instance"},
 		"template.sandboxes":                        preview,

@@ -104,13 +104,13 @@ func (d *deriver) check(t *runpb.RevisionTemplate) error {
 		if d.spec.AgentImage == "" {
 			all = append(all, fieldError("template.containers.image", "--agent-image", "there is no image to bring the agent"))
 		}
-		all = append(all, checkMounts(fmt.Sprintf("template.containers[%d].volume_mounts", at), t.GetContainers()[at]))
+		all = append(all, d.checkMounts(fmt.Sprintf("template.containers[%d].volume_mounts", at), t.GetContainers()[at]))
 	}
 	return errors.Join(all...)
 }
 
 // checkMounts: the agent's directory can be mounted once.
-func checkMounts(field string, c *runpb.Container) error {
+func (d *deriver) checkMounts(field string, c *runpb.Container) error {
 	n := 0
 	for _, m := range c.GetVolumeMounts() {
 		if m.GetMountPath() == agentDir() {
@@ -118,7 +118,7 @@ func checkMounts(field string, c *runpb.Container) error {
 		}
 	}
 	if n > 1 {
-		return provision.Hint(fieldError(field+".mount_path", "", "the service has a volume at %s already", agentDir()), "--inject layer")
+		return provision.Hint(fieldError(field+".mount_path", "", "%s has a volume at %s already", d.source, agentDir()), "--inject layer")
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func TestDeriveRefusesOverrides(t *testing.T) {
 		{provision.Overrides{}, func(r *runpb.Revision) {
 			r.Volumes = []*runpb.Volume{{Name: "v", VolumeType: &runpb.Volume_EmptyDir{EmptyDir: &runpb.EmptyDirVolumeSource{}}}}
 			r.Containers[0].VolumeMounts = []*runpb.VolumeMount{{Name: "v", MountPath: "/.cloudssh"}}
-		}, viaSidecar, "template.containers[0].volume_mounts.mount_path", "the service has a volume at /.cloudssh already"},
+		}, viaSidecar, "template.containers[0].volume_mounts.mount_path", "app has a volume at /.cloudssh already"},
 		{provision.Overrides{}, nothing, func(s *Spec) { s.Inject = provision.InjectSidecar }, "template.containers.image", "--agent-image: there is no image"},
 	} {
 		target, rev := app()

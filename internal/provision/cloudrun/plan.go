@@ -32,8 +32,27 @@ func (d *deriver) plan(target *runpb.Service, twin *runpb.Service) []provision.F
 	}
 	d.planContainers(p, twin.GetTemplate().GetContainers())
 	d.planVolumes(p, twin.GetTemplate().GetVolumes())
+	noun, own := kindOf(target.GetName())
+	for path, why := range own {
+		p.add(path, rule{provision.Drop, why}, "", "")
+	}
+	for i := range p.found {
+		p.found[i].Reason = strings.ReplaceAll(p.found[i].Reason, "the service", "the "+noun)
+	}
 	slices.SortFunc(p.found, func(a, b provision.Field) int { return cmp.Compare(a.Path, b.Path) })
 	return p.found
+}
+
+// kindOf is what the resource of this name is called, with the fields that only its kind has, which a service cannot carry.
+func kindOf(resource string) (noun string, own map[string]string) {
+	switch {
+	case strings.Contains(resource, "/jobs/"):
+		const why = "a twin is one task, which waits for you"
+		return "job", map[string]string{"template.parallelism": why, "template.task_count": why, "template.template.max_retries": why}
+	case strings.Contains(resource, "/workerPools/"):
+		return "worker pool", map[string]string{"instance_splits": "a twin is one instance"}
+	}
+	return "service", nil
 }
 
 // planContainers pairs those of the service with the twin's, which are in the same order.

@@ -259,6 +259,27 @@ func TestPlanOfTheUnknown(t *testing.T) {
 	}
 }
 
+func TestPlanOfOtherKinds(t *testing.T) {
+	for name, tc := range map[string]struct{ path, reason string }{
+		"projects/p/locations/r/jobs/app":        {"template.task_count", "as in the job"},
+		"projects/p/locations/r/workerPools/app": {"instance_splits", "as in the worker pool"},
+		"projects/p/locations/r/services/jobs":   {"traffic", "as in the service"},
+	} {
+		target, rev := job()
+		target.Name = name
+		_, fields, err := Derive(target, rev, spec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := find(t, fields, tc.path); f.Decision != provision.Drop {
+			t.Errorf("%+v", f)
+		}
+		if f := find(t, fields, "template.containers.web.working_dir"); f.Reason != tc.reason {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
 func TestPlanOfContainers(t *testing.T) {
 	target, rev := trio()
 	s := spec()
