@@ -23,18 +23,24 @@ import (
 	"github.com/cloudssh/cloudssh/internal/emulator/runtime"
 )
 
-// overRunc is an emulator with real containers.
-func overRunc(t *testing.T, change ...func(*emulator.Options)) *emulator.Server {
-	t.Helper()
+// TestRealContainers runs what takes real containers and a real file system, all of it with a read-only root.
+func TestRealContainers(t *testing.T) {
 	needRunc(t)
-	return start(t, append(change, func(o *emulator.Options) { o.RuntimeKind = runtime.Runc })...)
+	t.Parallel()
+	s := start(t, func(o *emulator.Options) { o.RuntimeKind, o.ReadOnlyRoot = runtime.Runc, true })
+	img := busyboxImage(t, "/bin/busybox", "sh", "-c", `trap exit TERM; /bin/busybox httpd -f -p "$PORT" -h /www & wait`)
+	ref, err := s.Push(t.Context(), "demo/busybox", img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("image of schema 1", func(t *testing.T) { testSchema1(t, s, img) })
+	t.Run("program from a sidecar", func(t *testing.T) { testProgramFromSidecar(t, s, ref) })
+	t.Run("volume too small", func(t *testing.T) { testVolumeTooSmall(t, s, ref) })
 }
 
-// TestSchema1Image runs an image whose manifest is of Docker's first schema.
-func TestSchema1Image(t *testing.T) {
-	t.Parallel()
-	s := overRunc(t)
-	img := busyboxImage(t, "/bin/busybox", "sh", "-c", `/bin/busybox httpd -f -p "$PORT" -h /www & wait`)
+// testSchema1 runs an image whose manifest is of Docker's first schema.
+func testSchema1(t *testing.T, s *emulator.Server, img v1.Image) {
+	t.Helper()
 	pushSchema1(t, s, "demo/old", img)
 	spec := service(s, "demo/old")
 	spec.InvokerIamDisabled = true
@@ -122,15 +128,10 @@ func brought(t *runpb.RevisionTemplate, sidecar, size string) {
 	})
 }
 
-// TestProgramFromSidecar: a container of an empty image, with a read-only root and another user, starts a program that a
+// testProgramFromSidecar: a container of an empty image, with a read-only root and another user, starts a program that a
 // sidecar has put into the memory they share. It finds the sidecar by its name.
-func TestProgramFromSidecar(t *testing.T) {
-	t.Parallel()
-	s := overRunc(t, func(o *emulator.Options) { o.ReadOnlyRoot = true })
-	ref, err := s.Push(t.Context(), "demo/busybox", busyboxImage(t, "/bin/busybox"))
-	if err != nil {
-		t.Fatal(err)
-	}
+func testProgramFromSidecar(t *testing.T, s *emulator.Server, ref string) {
+	t.Helper()
 	scratch, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{User: "1000:1000"}})
 	if err != nil {
 		t.Fatal(err)
@@ -155,14 +156,9 @@ func TestProgramFromSidecar(t *testing.T) {
 	}
 }
 
-// TestVolumeTooSmall: a sidecar whose program does not fit into the volume ends, and the revision fails with what it said.
-func TestVolumeTooSmall(t *testing.T) {
-	t.Parallel()
-	s := overRunc(t)
-	ref, err := s.Push(t.Context(), "demo/busybox", busyboxImage(t, "/bin/busybox"))
-	if err != nil {
-		t.Fatal(err)
-	}
+// testVolumeTooSmall: a sidecar whose program does not fit into the volume ends, and the revision fails with what it said.
+func testVolumeTooSmall(t *testing.T, s *emulator.Server, ref string) {
+	t.Helper()
 	spec := &runpb.Service{Template: &runpb.RevisionTemplate{Containers: []*runpb.Container{{Image: ref, Command: []string{"/brought/busybox", "true"}}}}}
 	brought(spec.Template, ref, "64Ki")
 	spec.Template.Containers[1].Command[3] = `/bin/busybox cp /bin/busybox /brought/busybox`
