@@ -39,7 +39,7 @@ func apiTitle(api string) string {
 
 // enabled refuses a request to an API that the project has not enabled, in the words of Google's front end.
 func (a *admin) enabled(api, project string) error {
-	if !slices.Contains(a.disabled, api) {
+	if !a.isDisabled(api, project) {
 		return nil
 	}
 	number := projectNumber(project)
@@ -56,6 +56,16 @@ func (a *admin) enabled(api, project string) error {
 		return st.Err() // the message is worth more than an encoding error
 	}
 	return full.Err()
+}
+
+func (a *admin) isDisabled(api, project string) bool {
+	if !slices.Contains(a.disabled, api) {
+		return false
+	}
+	project = a.store.canonical(location{project: project}).project
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	return !a.store.enabled[projectAPI{project, api}]
 }
 
 // projectOf finds the project in a resource's name or a v1 path.
@@ -82,6 +92,7 @@ func (a *admin) registerProject(mux *http.ServeMux) {
 	get(apiAccounts, "/v1/projects/{p}/serviceAccounts/{a}", "GetServiceAccount", a.serviceAccount)
 	get(apiUsage, "/v1/projects/{p}/services/{s}", "GetServiceUsage", a.serviceUsage)
 	get(apiUsage, "/v1/projects/{p}/services/:batchGet", "BatchGetServiceUsage", a.serviceUsages)
+	mux.Handle("POST /v1/projects/{p}/services/{s}/:enable", a.json(apiUsage, "EnableService", a.enableService))
 	get(apiPolicies, "/v2/projects/{p}/policies/{c}/:getEffectivePolicy", "GetEffectivePolicy", a.effectivePolicy)
 	get(apiRegistry, "/v1/projects/{p}/locations/{l}/repositories/{r}", "GetRepository", a.repository)
 	get(apiSecrets, "/v1/projects/{p}/secrets/{s}", "GetSecret", a.secretResource)
@@ -162,7 +173,7 @@ func (a *admin) serviceUsage(r *http.Request) (any, error) {
 
 func (a *admin) usage(project, api string) map[string]any {
 	state := "ENABLED"
-	if slices.Contains(a.disabled, api) {
+	if a.isDisabled(api, project) {
 		state = "DISABLED"
 	}
 	parent := "projects/" + projectNumber(project)
@@ -170,6 +181,26 @@ func (a *admin) usage(project, api string) map[string]any {
 		"name": parent + "/services/" + api, "parent": parent, "state": state,
 		"config": map[string]any{"name": api, "title": apiTitle(api)},
 	}
+}
+
+// projectAPI is an API in a project.
+type projectAPI struct{ project, api string }
+
+// enableService enables an API in a project. The operation that it answers with is done.
+func (a *admin) enableService(r *http.Request) (any, error) {
+	id, api := a.canonicalProject(r), r.PathValue("s")
+	if err := a.authorizeProject(r, "serviceusage.services.enable", "projects/"+id+"/services/"+api); err != nil {
+		return nil, err
+	}
+	a.store.mu.Lock()
+	a.store.enabled[projectAPI{id, api}] = true
+	a.store.mu.Unlock()
+	return map[string]any{
+		"name": "operations/noop.DONE_OPERATION", "done": true,
+		"response": map[string]any{
+			"@type": "type.googleapis.com/google.api.serviceusage.v1.EnableServiceResponse", "service": a.usage(id, api),
+		},
+	}, nil
 }
 
 // maxBatch is how many services one batchGet may name.

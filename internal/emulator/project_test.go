@@ -91,6 +91,16 @@ func TestProjectAPIs(t *testing.T) {
 	if code != http.StatusForbidden || at(answer, "error", "details", 0, "reason") != "SERVICE_DISABLED" {
 		t.Errorf("a disabled API: %d %v", code, answer)
 	}
+	enable := "/v1" + project + "/services/secretmanager.googleapis.com:enable"
+	if code, answer := ask(t, s, "stranger@example.com", http.MethodPost, enable, ""); code != http.StatusForbidden {
+		t.Errorf("a stranger enables: %d %v", code, answer)
+	}
+	if code, answer := ask(t, s, "", http.MethodPost, enable, "{}"); code != http.StatusOK || at(answer, "response", "service", "state") != "ENABLED" {
+		t.Errorf("enabling: %d %v", code, answer)
+	}
+	if code, answer := ask(t, s, "", http.MethodGet, "/v1"+project+"/secrets/password", ""); code != http.StatusNotFound {
+		t.Errorf("an API that was enabled: %d %v", code, answer)
+	}
 	if code, _ := ask(t, s, "", http.MethodGet, "/v1"+project+"/services:batchGet?names=run.googleapis.com", ""); code != http.StatusBadRequest {
 		t.Errorf("a bad name: %d", code)
 	}

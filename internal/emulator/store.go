@@ -31,6 +31,7 @@ type store struct {
 	jobs       map[jobName]*job
 	tombstones []*runpb.Service // deleted services and worker pools, oldest first
 	operations map[string]*operation
+	enabled    map[projectAPI]bool             // those of Options.DisabledAPIs that were enabled since
 	granted    map[string]*iampb.Policy        // of accounts, repositories and secrets, by name
 	exports    map[string]exportStatusResponse // by operation id
 	projects   map[string]*iampb.Policy        // by project id
@@ -78,7 +79,7 @@ func newStore(port string, now func() time.Time) *store {
 	return &store{
 		changed: make(chan struct{}), services: map[serviceName]*service{}, pools: map[serviceName]*service{},
 		jobs: map[jobName]*job{}, operations: map[string]*operation{},
-		exports: map[string]exportStatusResponse{}, granted: map[string]*iampb.Policy{}, projects: map[string]*iampb.Policy{}, port: port, now: now,
+		exports: map[string]exportStatusResponse{}, granted: map[string]*iampb.Policy{}, enabled: map[projectAPI]bool{}, projects: map[string]*iampb.Policy{}, port: port, now: now,
 	}
 }
 

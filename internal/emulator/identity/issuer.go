@@ -17,9 +17,9 @@
 //     .repoAdmin, .admin; iam.serviceAccountUser, iam.serviceAccountTokenCreator,
 //     iam.serviceAccountOpenIdTokenCreator; logging.viewer;
 //     secretmanager.secretAccessor, secretmanager.viewer;
-//     serviceusage.serviceUsageViewer, serviceusage.serviceUsageConsumer;
-//     orgpolicy.policyViewer. Any other, custom roles too, can be bound and grants
-//     nothing.
+//     serviceusage.serviceUsageViewer, serviceusage.serviceUsageConsumer,
+//     serviceusage.serviceUsageAdmin; orgpolicy.policyViewer. Any other, custom
+//     roles too, can be bound and grants nothing.
 //   - Scopes of access tokens are not enforced.
 package identity
 

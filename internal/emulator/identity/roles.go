@@ -12,11 +12,11 @@ import (
 func permissions(role string) []string {
 	switch role {
 	case "roles/owner":
-		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), secretRead(), projectView(), secretView(), usageUse(),
+		return slices.Concat(runAll(), registryAdmin(), logging(), accountUse(), secretRead(), projectView(), secretView(), usageAdmin(),
 			with("resourcemanager.projects", "setIamPolicy"), with("iam.serviceAccounts", "setIamPolicy"),
 			with("secretmanager.secrets", "setIamPolicy"), with("artifactregistry.repositories", "setIamPolicy"))
 	case "roles/editor":
-		return slices.Concat(runDevelop(), registryAdmin(), logging(), accountUse(), projectView(), secretView(), usageUse())
+		return slices.Concat(runDevelop(), registryAdmin(), logging(), accountUse(), projectView(), secretView(), usageAdmin())
 	case "roles/viewer":
 		return slices.Concat(runRead(), registryRead(), logging(), accountRead(), projectView(), secretView(), usageRead())
 	case "roles/run.admin":
@@ -41,6 +41,8 @@ func permissions(role string) []string {
 		return usageRead()
 	case "roles/serviceusage.serviceUsageConsumer":
 		return usageUse()
+	case "roles/serviceusage.serviceUsageAdmin":
+		return usageAdmin()
 	case "roles/secretmanager.viewer":
 		return append(secretView(), projectRead()...)
 	case "roles/iam.serviceAccountUser":
@@ -152,6 +154,10 @@ func secretView() []string {
 }
 
 func usageRead() []string { return with("serviceusage.services", "get", "list") }
+
+func usageAdmin() []string {
+	return append(usageUse(), with("serviceusage.services", "enable", "disable")...)
+}
 
 func usageUse() []string { return append(usageRead(), "serviceusage.services.use") }
 
