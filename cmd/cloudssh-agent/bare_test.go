@@ -117,7 +117,7 @@ func TestBareImageWithOurShell(t *testing.T) {
 		t.Skip("chroot needs root")
 	}
 	root := publicDir(t)
-	for name, path := range map[string]string{agentName: build(t), shellName: buildProgram(t, "../cloudssh-shell")} {
+	for name, path := range map[string]string{agentName: build(t), shellName: buildProgram(t, "../"+shellName)} {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

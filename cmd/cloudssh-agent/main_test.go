@@ -33,12 +33,12 @@ const testVersion = "v0.0.1-test"
 // build makes the agent as releases do.
 func build(t *testing.T) string {
 	t.Helper()
-	return buildProgram(t, ".")
+	return buildProgram(t, "../"+agentName)
 }
 
 func buildProgram(t *testing.T, folder string) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "program")
+	bin := filepath.Join(t.TempDir(), filepath.Base(folder))
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+testVersion, "-o", bin, folder)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
