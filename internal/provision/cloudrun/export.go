@@ -2,6 +2,7 @@ package cloudrun
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,7 @@ func (b *Backend) restore(ctx context.Context, t target, i images, update func(s
 		return images{}, errors.Join(i.gone, err)
 	}
 	i.pinned[i.main], i.gone = pinned, nil
+	b.restoreOthers(ctx, t, i, status, to)
 	if i.base, i.config, err = b.resolve(ctx, pinned); errors.Is(err, errNoLayer) {
 		i.noLayer, err = err, nil
 	}
@@ -72,6 +74,27 @@ func (b *Backend) restore(ctx context.Context, t target, i images, update func(s
 		return images{}, b.imageError(err, pinned, t)
 	}
 	return i, nil
+}
+
+// restoreOthers finds, of what was exported, the images of the other containers that are gone too. One that is not found
+// stays as it is: the platform says best what it lacks.
+func (b *Backend) restoreOthers(ctx context.Context, t target, i images, status exportStatus, to string) {
+	for n, c := range t.revision.GetContainers() {
+		ref, err := name.ParseReference(cmp.Or(i.pinned[n], c.GetImage()))
+		if err != nil || n == i.main {
+			continue
+		}
+		_, err = remote.Head(ref, b.remote(ctx)...)
+		if _, missing := refusal(err); !missing {
+			continue
+		}
+		pinned, err := b.exported(ctx, status, ref.Context(), to, i.pinned[n])
+		if err != nil {
+			b.Logger.DebugContext(ctx, "looking for an exported image", "container", c.GetName(), "error", err)
+			continue
+		}
+		i.pinned[n] = pinned
+	}
 }
 
 // exportTo is the repository in Artifact Registry that an image is in, LOCATION-docker.pkg.dev/PROJECT/REPOSITORY; elsewhere
@@ -121,6 +144,25 @@ func (b *Backend) export(ctx context.Context, resource, to string) (exportStatus
 	}
 }
 
+// digestOf is that of an exported image, of several the one whose tag has this name.
+func (s exportStatus) digestOf(image string) string {
+	if len(s.ImageExportStatuses) == 1 {
+		return s.ImageExportStatuses[0].ExportedImageDigest
+	}
+	var digest string
+	for _, e := range s.ImageExportStatuses {
+		ref, err := name.ParseReference(e.Tag)
+		if err != nil || lastSegment(ref.Context().RepositoryStr()) != image {
+			continue
+		}
+		if digest != "" && digest != e.ExportedImageDigest { // two of one name: only the digest that runs tells them apart
+			return ""
+		}
+		digest = e.ExportedImageDigest
+	}
+	return digest
+}
+
 // failure is the error of an export of which nothing arrived.
 func (s exportStatus) failure(doing string) error {
 	var errs []error
@@ -147,9 +189,7 @@ func (b *Backend) exported(ctx context.Context, s exportStatus, from name.Reposi
 			repos = append([]string{ref.Context().String()}, repos...)
 		}
 	}
-	if len(s.ImageExportStatuses) == 1 { // of several only the digest that runs tells which is which
-		digests = append(digests, s.ImageExportStatuses[0].ExportedImageDigest)
-	}
+	digests = append(digests, s.digestOf(lastSegment(from.RepositoryStr())))
 	var last error
 	for _, d := range digests {
 		if _, err := v1.NewHash(d); err != nil {

@@ -161,8 +161,13 @@ func TestNoAgentImage(t *testing.T) {
 // An image whose tag is gone is entered by its digest; one that is gone from the registry by the platform's own copy.
 func TestImageGone(t *testing.T) {
 	p := newPlatform(t, emulator.Options{})
-	ref := p.push(t, "app", image(t, "/app"))
+	first := image(t, "/app")
+	ref := p.push(t, "app", first)
 	p.deploy(t, "app", ref)
+	digest, err := first.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tag, err := name.NewTag(ref)
 	if err != nil {
 		t.Fatal(err)
@@ -170,8 +175,11 @@ func TestImageGone(t *testing.T) {
 	if err := remote.Write(tag, image(t, "/crash")); err != nil { // the tag goes elsewhere
 		t.Fatal(err)
 	}
-	_, env := p.enter(t, nil)
+	twin, env := p.enter(t, func(r *provision.Request) { r.Inject = provision.InjectSidecar })
 	wantEnv(t, env, "WHICH=FIRST")
+	if got := p.containers(t, twin.Name)[""].GetImage(); got != tag.Digest(digest.String()).Name() {
+		t.Errorf("runs %s", got)
+	}
 
 	gone := p.push(t, "gone", image(t, "/app"))
 	p.deploy(t, "gone", gone)
@@ -187,6 +195,22 @@ func TestImageGone(t *testing.T) {
 	wantEnv(t, env, "WHICH=FIRST")
 	if n := p.said("restoring the image"); n != 1 {
 		t.Errorf("restored %d times: %q", n, p.steps)
+	}
+}
+
+// With the image of the container that is entered, those of the others may be gone.
+func TestImagesGone(t *testing.T) {
+	p := newPlatform(t, emulator.Options{})
+	svc := &runpb.Service{Template: template(p.push(t, "web", image(t, "/app")), "WEB")}
+	svc.Template.Containers[0].Ports = []*runpb.ContainerPort{{ContainerPort: 8080}}
+	svc.Template.Containers = append(svc.Template.Containers, &runpb.Container{Name: "side", Image: p.push(t, "side", image(t, "/work"))})
+	p.make(t, "app", svc)
+	p.unpush(t, "web")
+	p.unpush(t, "side")
+	twin, env := p.enter(t, nil)
+	wantEnv(t, env, "WHICH=WEB")
+	if got := p.containers(t, twin.Name)["side"].GetImage(); !strings.Contains(got, "/side@sha256:") {
+		t.Errorf("the sidecar runs %s", got)
 	}
 }
 
