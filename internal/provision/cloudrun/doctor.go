@@ -46,14 +46,32 @@ func (b *Backend) Examine(ctx context.Context, req provision.Request, report fun
 		e.fail(req.Target.String(), err)
 		return
 	}
-	e.good(req.Target.String(), "revision "+lastSegment(m.target.revision.GetName())+" and its image can be read")
+	e.image(m)
 	account := m.req.Overrides.ServiceAccount
 	if account == "" {
 		account = m.target.revision.GetServiceAccount()
 	}
 	e.actAs(ctx, account)
-	e.agent(ctx, m)
+	if m.images.gone == nil {
+		e.agent(ctx, m)
+	}
 	e.dryRun(ctx, m)
+}
+
+// image says whether the image of the target is there.
+func (e *examination) image(m *making) {
+	check, revision := e.req.Target.String(), lastSegment(m.target.revision.GetName())
+	switch {
+	case m.images.gone == nil:
+		e.good(check, revision+" and its image can be read")
+	case m.target.exporter != "":
+		e.report(provision.Check{
+			Name: check, Verdict: provision.Warning,
+			Detail: fmt.Sprintf("%v; Cloud Run will be asked to push its own copy there", m.images.gone),
+		})
+	default:
+		e.fail(check, provision.Hint(m.images.gone, "cloudssh "+check+" --image IMAGE"))
+	}
 }
 
 func (e *examination) good(name, detail string) {
@@ -172,7 +190,11 @@ func (e *examination) reachable(ctx context.Context, image string) error {
 func (e *examination) dryRun(ctx context.Context, m *making) {
 	const check = "Cloud Run accepts the twin"
 	plan := m.req.Target.TwinName()
-	spec, _, err := m.spec(plan, m.images.pinned[m.images.main])
+	image := m.images.pinned[m.images.main]
+	if image == "" { // gone, and its digest is not known
+		image = m.entered().GetImage()
+	}
+	spec, _, err := m.spec(plan, image)
 	if err != nil {
 		e.fail(check, err)
 		return
