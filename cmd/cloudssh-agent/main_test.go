@@ -307,6 +307,42 @@ func TestApp(t *testing.T) {
 	}
 }
 
+func TestEnv(t *testing.T) {
+	bin := build(t)
+	env := filepath.Join(filepath.Dir(bin), agent.EnvCommand)
+	if err := os.Symlink(bin, env); err != nil {
+		t.Fatal(err)
+	}
+	r := launch(t, bin, agent.Settings{})
+	client := r.dial(t)
+	if got, want := r.run(t, client, "export MINE=x; "+env), "PATH=/usr/bin:/bin:/sbin:/usr/sbin\nPORT=0"; got != want {
+		t.Errorf("the app's environment is %q, want %q", got, want)
+	}
+	own := 0
+	for line := range strings.Lines(r.run(t, client, "export MINE=x; "+env+" --diff")) {
+		name, _, _ := strings.Cut(line[2:], "=")
+		switch name {
+		case "MINE":
+			own++
+		case "HOME", "PATH":
+			own += 10
+		case "PWD", "OLDPWD", "SHLVL", "_": // as the shell likes
+		default:
+			t.Errorf("a difference that nobody knows of: %s", line)
+		}
+	}
+	if own != 21 {
+		t.Errorf("not all differences are told, or twice: %d", own)
+	}
+	if got := r.run(t, client, env+" --all; echo $?"); !strings.HasPrefix(got, "cloudssh-env: usage: ") || !strings.HasSuffix(got, "\n2") {
+		t.Errorf("an unknown option: %q", got)
+	}
+	cmd := exec.CommandContext(t.Context(), env) // outside of sessions; whether all processes may be read depends on the machine
+	if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("agent")) {
+		t.Errorf("outside: %q, %v", out, err)
+	}
+}
+
 func TestBadStart(t *testing.T) {
 	bin := build(t)
 	for want, env := range map[string][]string{
