@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -33,6 +34,9 @@ func copyCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := fill(dir, filepath.Dir(besides(agentName))); err != nil {
+		return err
+	}
+	if err := runsFrom(ctx, dir); err != nil {
 		return err
 	}
 	ready, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
@@ -90,6 +94,16 @@ func fill(dir, from string) error {
 		if err != nil {
 			return fmt.Errorf("linking %s to the agent: %w", name, explainSpace(err, dir, from))
 		}
+	}
+	return nil
+}
+
+// runsFrom tries a program in the volume: no platform documents that one may be
+// run there, and nobody else would say in words that it may not.
+func runsFrom(ctx context.Context, dir string) error {
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, agentName), "--version").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("no program can be run from the volume at %s, so use --inject=layer: %w%s", dir, err, out)
 	}
 	return nil
 }

@@ -142,6 +142,14 @@ func TestCopy(t *testing.T) {
 	}
 	using.Wait()
 	t.Run("small volume", func(t *testing.T) { testSmallVolume(t, image) })
+	t.Run("noexec", func(t *testing.T) {
+		out, err := exec.Command("unshare", "--mount", "/bin/sh", "-c",
+			`mount -t tmpfs -o noexec none "$2" && exec "$1" copy --to "$2" --listen 0`,
+			"-", filepath.Join(image, agentName), t.TempDir()).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "so use --inject=layer") || !strings.Contains(string(out), "permission denied") {
+			t.Errorf("%q, %v", out, err)
+		}
+	})
 }
 
 func testSmallVolume(t *testing.T, image string) {
