@@ -69,7 +69,8 @@ func TestProjectAPIs(t *testing.T) {
 		{"disabled", "/v1" + project + "/services/secretmanager.googleapis.com", "DISABLED", []any{"state"}},
 		{
 			"batch", "/v1" + project + "/services:batchGet?names=projects/cloudssh-demo/services/run.googleapis.com&names=projects/cloudssh-demo/services/secretmanager.googleapis.com",
-			"DISABLED", []any{"services", 1, "state"},
+			"DISABLED",
+			[]any{"services", 1, "state"},
 		},
 		{"policy", "/v2" + project + "/policies/run.allowedIngress:getEffectivePolicy", "internal", []any{"spec", "rules", 0, "values", "allowedValues", 0}},
 		{"no policy", "/v2" + project + "/policies/run.allowedVPCEgress:getEffectivePolicy", true, []any{"spec", "rules", 0, "allowAll"}},

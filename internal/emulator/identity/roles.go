@@ -33,6 +33,13 @@ func permissions(role string) []string {
 		return with("run.routes", "invoke")
 	case "roles/run.jobsExecutor":
 		return []string{"run.jobs.run", "run.executions.cancel"}
+	}
+	return supporting(role)
+}
+
+// supporting is permissions for the roles that are neither basic nor Cloud Run's.
+func supporting(role string) []string {
+	switch role {
 	case "roles/browser":
 		return append(projectRead(), "resourcemanager.projects.getIamPolicy")
 	case "roles/orgpolicy.policyViewer":
