@@ -119,7 +119,7 @@ func (p *prompter) completeVariable(prefix string, brace bool) []line.Candidate 
 		}
 		return true
 	}
-	p.runner.Env.Each(add)
+	p.env.Each(add)
 	for name, vr := range p.runner.Vars {
 		add(name, vr)
 	}

@@ -26,6 +26,9 @@ import (
 // nobody to write to or was killed, and has our builtins run in the place of
 // the interpreter's.
 func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error) {
+	if args[0] == reapCommand {
+		return args, nil // it has to
+	}
 	hc := interp.HandlerCtx(ctx)
 	j := s.jobOf(ctx, hc.Env)
 	if status, killed := j.killed(); killed {
@@ -343,7 +346,7 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 	saved := s.tty.state()
 	ended := make(chan struct{})
 	defer close(ended)
-	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, ended) })
+	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, sys.Setpgid, ended) })
 	defer stop()
 	for {
 		var status unix.WaitStatus
@@ -374,10 +377,17 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 }
 
 // giveUp ends a program of which the context has ended. Ctrl-C and kill have
-// sent their signals already; a program may live on after them.
-func giveUp(ctx context.Context, pid int, ended <-chan struct{}) {
+// sent their signals already; a program may live on after them. One that was
+// just about to get the terminal has missed Ctrl-C.
+func giveUp(ctx context.Context, pid int, leads bool, ended <-chan struct{}) {
 	var s signalled
-	if cause := context.Cause(ctx); errors.Is(cause, errInterrupted) || errors.As(cause, &s) {
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &s):
+		return
+	case errors.Is(cause, errInterrupted):
+		if leads {
+			syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may be gone
+		}
 		return
 	}
 	syscall.Kill(pid, syscall.SIGTERM) //nolint:errcheck // it may be gone
@@ -404,7 +414,7 @@ func (s *Shell) programStopped(j *job, pid int, sys *syscall.SysProcAttr, saved 
 		s.tty.take()
 		s.tty.restore(saved)
 	}
-	j.suspend()
+	j.halt(pid)
 }
 
 // programDied is the status of a program that a signal killed. Ctrl-C ends the

@@ -22,10 +22,10 @@ type history struct {
 // historyFile is $HISTFILE, or a file in the home directory. An empty HISTFILE
 // means none.
 func (s *Shell) historyFile() string {
-	if vr := s.runner.Env.Get("HISTFILE"); vr.IsSet() {
+	if vr := s.env.Get("HISTFILE"); vr.IsSet() {
 		return vr.String()
 	}
-	home := s.runner.Env.Get("HOME").String()
+	home := s.env.Get("HOME").String()
 	if !filepath.IsAbs(home) {
 		return ""
 	}

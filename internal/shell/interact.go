@@ -29,6 +29,7 @@ type prompter struct {
 	mu     sync.Mutex
 	wake   context.CancelCauseFunc // ends the editor's read
 	warned bool                    // of stopped jobs
+	whole  context.CancelCauseFunc // ends the line between two statements
 }
 
 // interact is an interactive shell.
@@ -53,6 +54,7 @@ func (s *Shell) interact(ctx context.Context) int {
 			if !p.gone() && p.holdsBack() {
 				continue
 			}
+			fmt.Fprintln(p.Stderr, "DEBUG", err)
 			return p.leave()
 		}
 		p.line(text)
@@ -71,9 +73,9 @@ func (p *prompter) start() {
 	if p.runner.Exited() || p.noRC {
 		return
 	}
-	rc := p.runner.Env.Get("ENV").String()
+	rc := p.env.Get("ENV").String()
 	if rc == "" {
-		rc = filepath.Join(p.runner.Env.Get("HOME").String(), ".cloudssh_shrc")
+		rc = filepath.Join(p.env.Get("HOME").String(), ".cloudssh_shrc")
 	}
 	p.status = p.source(ctx, rc)
 }
@@ -96,13 +98,25 @@ func (p *prompter) signal(sig os.Signal) {
 	}
 	switch sig {
 	case syscall.SIGINT:
-		p.current().interrupt()
+		j := p.current()
+		j.interrupt()
+		if j.over() {
+			p.endLine()
+		}
 	case syscall.SIGTSTP:
 		p.current().suspend()
 	case syscall.SIGHUP:
 		p.once.Do(func() { close(p.hangUp) })
 		p.current().kill(syscall.SIGHUP)
 		p.wakeUp(io.EOF)
+	}
+}
+
+func (p *prompter) endLine() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.whole != nil {
+		p.whole(errInterrupted)
 	}
 }
 
@@ -169,8 +183,12 @@ func (p *prompter) line(text string) {
 		p.setStatus()
 		return
 	}
+	ctx, stop := context.WithCancelCause(p.ctx)
+	p.mu.Lock()
+	p.whole = stop
+	p.mu.Unlock()
 	for _, stmt := range file.Stmts {
-		if !p.statement(stmt) {
+		if !p.statement(ctx, stmt) {
 			return
 		}
 	}
@@ -179,8 +197,8 @@ func (p *prompter) line(text string) {
 // statement runs one statement, and says whether the line goes on. One that is
 // stopped, or does not end although it was interrupted twice, keeps the
 // interpreter that it has; the shell goes on with a copy from before it.
-func (p *prompter) statement(stmt *syntax.Stmt) bool {
-	j := newJob(p.ctx, 0, jobText(stmt))
+func (p *prompter) statement(ctx context.Context, stmt *syntax.Stmt) bool {
+	j := newJob(ctx, 0, jobText(stmt))
 	p.setForeground(j)
 	runner, after := p.runner, p.runner.Subshell()
 	mode := p.tty.state()
@@ -255,5 +273,8 @@ func (p *prompter) leave() int {
 		}
 	}
 	p.atExit(p.ctx)
+	if p.gone() {
+		return 128 + int(syscall.SIGHUP)
+	}
 	return p.status
 }

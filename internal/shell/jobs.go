@@ -51,6 +51,7 @@ type job struct {
 	back     bool               // it is in the background
 	group    int                // process group of its programs, 0: the shell's own
 	programs []int
+	halted   []int // those of them that have stopped
 	told     state // what the user has been told
 	disowned bool
 }
@@ -156,11 +157,39 @@ func (j *job) interrupt() {
 	}
 }
 
-// suspend is Ctrl-Z.
-func (j *job) suspend() { j.set(stopped) }
+// suspend is Ctrl-Z. A job with programs is stopped when all of them are: one
+// that still reads would take what is typed at the prompt. Those in the shell's
+// own process group do not stop by themselves, as its parent is in another
+// session.
+func (j *job) suspend() {
+	j.mu.Lock()
+	wait := len(j.programs) > len(j.halted)
+	for _, pid := range j.programs {
+		if j.group == 0 && !slices.Contains(j.halted, pid) {
+			syscall.Kill(pid, syscall.SIGSTOP) //nolint:errcheck // it may be gone
+		}
+	}
+	j.mu.Unlock()
+	if !wait {
+		j.set(stopped)
+	}
+}
+
+// halt notes that a program has stopped.
+func (j *job) halt(pid int) {
+	j.mu.Lock()
+	if !slices.Contains(j.halted, pid) {
+		j.halted = append(j.halted, pid)
+	}
+	j.mu.Unlock()
+	j.suspend()
+}
 
 // resume lets a stopped job go on.
 func (j *job) resume() {
+	j.mu.Lock()
+	j.halted = nil
+	j.mu.Unlock()
 	j.set(running)
 	j.signal(syscall.SIGCONT)
 }
@@ -174,10 +203,9 @@ func (j *job) kill(sig syscall.Signal) {
 	case syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
 		j.set(stopped)
 	case syscall.SIGCONT:
-		j.set(running)
+		j.resume()
 	default:
-		j.set(running)
-		j.signal(syscall.SIGCONT)
+		j.resume()
 		j.stop(signalled{sig})
 	}
 }
@@ -206,7 +234,8 @@ func (j *job) began(pid int, leads bool) {
 func (j *job) ended(pid int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.programs = slices.DeleteFunc(j.programs, func(p int) bool { return p == pid })
+	same := func(p int) bool { return p == pid }
+	j.programs, j.halted = slices.DeleteFunc(j.programs, same), slices.DeleteFunc(j.halted, same)
 	if len(j.programs) == 0 {
 		j.group = 0
 	}

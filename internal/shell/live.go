@@ -276,5 +276,5 @@ func (s *Shell) variable(name string) string {
 	if vr, ok := s.runner.Vars[name]; ok {
 		return vr.String()
 	}
-	return s.runner.Env.Get(name).String()
+	return s.env.Get(name).String()
 }

@@ -39,7 +39,7 @@ func (p *prompter) get(name string) expand.Variable {
 	if vr, ok := p.runner.Vars[name]; ok {
 		return vr
 	}
-	return p.runner.Env.Get(name)
+	return p.env.Get(name)
 }
 
 // promptEnviron lets a prompt use variables.
@@ -192,7 +192,11 @@ func (p *prompter) readLine(prompt string) (string, error) {
 	if p.tty == nil || p.get("TERM").String() == "dumb" {
 		return p.readPlain(ctx, prompt)
 	}
-	undo, err := p.tty.raw()
+	if err := p.tty.turn.take(ctx); err != nil {
+		return "", err
+	}
+	defer p.tty.turn.pass()
+	undo, err := p.tty.raw(true)
 	if err != nil {
 		return "", err
 	}

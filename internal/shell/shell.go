@@ -38,6 +38,7 @@ type Shell struct {
 	own   map[string]builtin
 
 	runner *interp.Runner
+	env    expand.Environ // what it began with
 	jobs   table
 	tty    *terminal // nil: there is none
 
@@ -104,6 +105,7 @@ func (s *Shell) multicall(ctx context.Context, args []string) int {
 // start makes the interpreter.
 func (s *Shell) start() error {
 	env := s.environ()
+	s.env = env
 	runner, err := interp.New(
 		interp.Env(env),
 		interp.Dir(workingDir(env.Get("PWD").String())),

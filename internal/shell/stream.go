@@ -21,6 +21,33 @@ type input struct {
 	ctx      context.Context
 	job      *job
 	terminal bool
+	turn     turn
+}
+
+// A turn is whose it is to read the terminal: a tool that is stopped must have
+// let go of it before the shell reads.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) pass() { <-t }
+
+func (t turn) readPolled(ctx context.Context, file *os.File, p []byte) (int, error) {
+	if t == nil {
+		return readPolled(ctx, file, p)
+	}
+	if err := t.take(ctx); err != nil {
+		return 0, err
+	}
+	defer t.pass()
+	return readPolled(ctx, file, p)
 }
 
 // reader wraps a file for a tool. A regular file is left alone: it never blocks
@@ -36,7 +63,11 @@ func (s *Shell) reader(ctx context.Context, file *os.File, j *job) io.Reader {
 	if terminal && !s.interactive && j.inBackground() {
 		return closed{} // as if it were /dev/null
 	}
-	return &input{file: file, ctx: ctx, job: j, terminal: terminal}
+	in := &input{file: file, ctx: ctx, job: j, terminal: terminal}
+	if terminal && s.tty != nil {
+		in.turn = s.tty.turn
+	}
+	return in
 }
 
 func (i *input) Read(p []byte) (int, error) {
@@ -46,7 +77,7 @@ func (i *input) Read(p []byte) (int, error) {
 	if err := i.job.running(i.ctx); err != nil {
 		return 0, err
 	}
-	if i.file.SetReadDeadline(time.Time{}) == nil { // the runtime's poller has it
+	if !i.terminal && i.file.SetReadDeadline(time.Time{}) == nil { // the runtime's poller has it
 		stop := context.AfterFunc(i.ctx, func() { i.file.SetReadDeadline(time.Unix(1, 0)) }) //nolint:errcheck // it worked above
 		n, err := i.file.Read(p)
 		if !stop() && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -69,7 +100,7 @@ func (i *input) readPolled(p []byte) (int, error) {
 			return 0, err
 		}
 		ctx, cancel := i.job.untilStopped(i.ctx)
-		n, err := readPolled(ctx, i.file, p)
+		n, err := i.turn.readPolled(ctx, i.file, p)
 		cancel()
 		if n > 0 || !errors.Is(err, errStopped) {
 			return n, err

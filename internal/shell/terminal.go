@@ -21,6 +21,7 @@ type terminal struct {
 	file  *os.File
 	fd    int
 	group int // the shell's process group
+	turn  turn
 
 	mu   sync.Mutex
 	cook *unix.Termios // how programs want it: as it was at the start
@@ -42,7 +43,7 @@ func openTerminal(candidates ...*os.File) *terminal {
 }
 
 func newTerminal(f *os.File) *terminal {
-	t := &terminal{file: f, fd: int(f.Fd()), group: unix.Getpgrp()}
+	t := &terminal{file: f, fd: int(f.Fd()), group: unix.Getpgrp(), turn: make(turn, 1)}
 	t.cook = t.state()
 	return t
 }
@@ -128,14 +129,18 @@ func (t *terminal) mode(echo, canonical bool) (undo func()) {
 }
 
 // raw gives every key to the reader. Output is still processed, so that what
-// others write in the meantime comes out right.
-func (t *terminal) raw() (undo func(), err error) {
+// others write in the meantime comes out right. The editor has Enter as a
+// newline: what is typed ahead must be a line to the program that reads it.
+func (t *terminal) raw(forEditor bool) (undo func(), err error) {
 	before := t.state()
 	if before == nil {
 		return nil, errors.New("the terminal is gone")
 	}
 	state := *before
 	state.Iflag &^= unix.IXON | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.BRKINT | unix.ISTRIP
+	if forEditor {
+		state.Iflag |= before.Iflag & unix.ICRNL
+	}
 	state.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	state.Cc[unix.VMIN], state.Cc[unix.VTIME] = 1, 0
 	if err := unix.IoctlSetTermios(t.fd, setTermiosDrain, &state); err != nil {
@@ -168,14 +173,14 @@ func (t *terminal) forTool(ctx context.Context, j *job) tool.Terminal {
 	return &toolTerminal{terminal: t, ctx: ctx}
 }
 
-func (t *toolTerminal) Read(p []byte) (int, error) { return readPolled(t.ctx, t.file, p) }
+func (t *toolTerminal) Read(p []byte) (int, error) { return t.turn.readPolled(t.ctx, t.file, p) }
 
 func (t *toolTerminal) Write(p []byte) (int, error) { return t.file.Write(p) }
 
 func (t *toolTerminal) Size() (cols, rows int) { return t.terminal.size() }
 
 func (t *toolTerminal) Raw() (restore func(), err error) {
-	undo, err := t.raw()
+	undo, err := t.raw(false)
 	if err != nil {
 		return func() {}, err
 	}
@@ -211,7 +216,7 @@ func (t *toolTerminal) ReadTimely(ctx context.Context, p []byte) (int, error) {
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { cancel(io.EOF) })
 	defer stop()
-	n, err := readPolled(both, t.file, p)
+	n, err := t.turn.readPolled(both, t.file, p)
 	if err != nil && t.ctx.Err() == nil && ctx.Err() != nil {
 		return 0, nil
 	}
