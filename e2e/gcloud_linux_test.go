@@ -19,17 +19,9 @@ func TestGcloud(t *testing.T) {
 	}
 	p := newPlatform(t)
 	g := newGcloud(t, p)
-	for _, step := range []struct {
-		name string
-		run  func(*testing.T, *gcloud)
-	}{
-		{"deploy", testDeploy}, {"update", testUpdate}, {"revisions", testRevisions}, {"refusals", testRefusals},
-		{"policy", testPolicy}, {"jobs", testJobs}, {"delete", testDelete},
-	} {
-		if !t.Run(step.name, func(t *testing.T) { step.run(t, g) }) {
-			break // each builds on the one before
-		}
-	}
+	// Each builds on the one before.
+	_ = t.Run("deploy", g.testDeploy) && t.Run("update", g.testUpdate) && t.Run("revisions", g.testRevisions) &&
+		t.Run("refusals", g.testRefusals) && t.Run("policy", g.testPolicy) && t.Run("jobs", g.testJobs) && t.Run("delete", g.testDelete)
 }
 
 // gcloud is Google's client, with a configuration of its own and this platform as its endpoint.
@@ -106,7 +98,7 @@ func (g *gcloud) here(t *testing.T, args ...string) result {
 	return g.run(t, append(args, "--region", region)...)
 }
 
-func testDeploy(t *testing.T, g *gcloud) {
+func (g *gcloud) testDeploy(t *testing.T) {
 	g.here(t, "deploy", "app", "--image", g.image, "--no-allow-unauthenticated", "--set-env-vars", "GREETING=hi there").expect(t, 0).
 		expectSaid(t, "has been deployed and is serving").expectSaid(t, "Service URL: http://app-")
 	// What gcloud set is in the app's environment; both programs have the same one themselves.
@@ -120,7 +112,7 @@ func testDeploy(t *testing.T, g *gcloud) {
 		expectSaid(t, "100% LATEST (currently app-00001-").expectSaid(t, "Type:          Default")
 }
 
-func testUpdate(t *testing.T, g *gcloud) {
+func (g *gcloud) testUpdate(t *testing.T) {
 	g.here(t, "services", "update", "app", "--update-env-vars", "B=2", "--memory", "1Gi", "--port", "9090", "--no-cpu-throttling",
 		"--min-instances", "1", "--execution-environment", "gen2").expect(t, 0).expectSaid(t, "revision [app-00002-")
 	r := g.here(t, "services", "describe", "app", "--format", "yaml").expect(t, 0)
@@ -136,7 +128,7 @@ func testUpdate(t *testing.T, g *gcloud) {
 	}
 }
 
-func testRevisions(t *testing.T, g *gcloud) {
+func (g *gcloud) testRevisions(t *testing.T) {
 	r := g.here(t, "revisions", "list", "--service", "app", "--sort-by", "metadata.name", "--format", "csv[no-heading](metadata.name,active)").expect(t, 0)
 	lines := strings.Fields(r.stdout)
 	if len(lines) != 2 || !strings.HasPrefix(lines[0], "app-00001-") || !strings.HasSuffix(lines[0], ",") || !strings.HasSuffix(lines[1], ",yes") {
@@ -148,7 +140,7 @@ func testRevisions(t *testing.T, g *gcloud) {
 }
 
 // testRefusals: gcloud shows the platform's own words.
-func testRefusals(t *testing.T, g *gcloud) {
+func (g *gcloud) testRefusals(t *testing.T) {
 	g.here(t, "services", "update", "app", "--cpu", "4", "--memory", "512Mi").expect(t, 1).
 		expectSaid(t, "spec.template.spec.containers[0].resources.limits.memory: ")
 	g.here(t, "deploy", "broken", "--image", strings.Replace(g.image, "hello", "none", 1), "--no-allow-unauthenticated").expect(t, 1).
@@ -156,12 +148,12 @@ func testRefusals(t *testing.T, g *gcloud) {
 	g.here(t, "services", "describe", "nothing").expect(t, 1).expectSaid(t, "Cannot find service [nothing]")
 }
 
-func testPolicy(t *testing.T, g *gcloud) {
+func (g *gcloud) testPolicy(t *testing.T) {
 	g.here(t, "services", "add-iam-policy-binding", "app", "--member", "user:ann@example.com", "--role", "roles/run.invoker").expect(t, 0)
 	g.here(t, "services", "get-iam-policy", "app").expect(t, 0).expectSaid(t, "user:ann@example.com").expectSaid(t, "role: roles/run.invoker")
 }
 
-func testJobs(t *testing.T, g *gcloud) {
+func (g *gcloud) testJobs(t *testing.T) {
 	g.here(t, "jobs", "create", "nightly", "--image", g.image, "--command", "/bin/true", "--tasks", "2", "--max-retries", "0",
 		"--set-env-vars", "A=1").expect(t, 0)
 	g.here(t, "jobs", "execute", "nightly", "--wait").expect(t, 0).expectSaid(t, "has successfully completed")
@@ -174,7 +166,7 @@ func testJobs(t *testing.T, g *gcloud) {
 	g.here(t, "jobs", "delete", "nightly").expect(t, 0).expectSaid(t, "Deleted job [nightly]")
 }
 
-func testDelete(t *testing.T, g *gcloud) {
+func (g *gcloud) testDelete(t *testing.T) {
 	g.here(t, "services", "delete", "app").expect(t, 0).expectSaid(t, "Deleted service [app]")
 	listed := g.here(t, "services", "list", "--format", "value(metadata.name)").expect(t, 0)
 	if names := strings.Fields(listed.stdout); strings.Join(names, " ") != "broken hello hello-bare tools" {

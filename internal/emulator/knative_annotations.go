@@ -41,7 +41,7 @@ func (w words[E]) value(word string) (E, error) {
 		known = append(known, name)
 	}
 	var none E
-	return none, fmt.Errorf("Unsupported value %q: expected one of %s.", word, strings.Join(sortedWords(known), ", ")) //nolint:staticcheck // the API's sentence
+	return none, fmt.Errorf("unsupported value %q: expected one of %s", word, strings.Join(sortedWords(known), ", "))
 }
 
 func ingressWords() words[runpb.IngressTraffic] {
@@ -263,7 +263,7 @@ func document[M any](key string, field func(M) *[]string) setting[M] {
 func parseFlag(v string) (bool, error) {
 	b, err := strconv.ParseBool(v)
 	if err != nil {
-		return false, fmt.Errorf("Unsupported value %q: expected true or false.", v) //nolint:staticcheck // the API's sentence
+		return false, fmt.Errorf("unsupported value %q: expected true or false", v)
 	}
 	return b, nil
 }
@@ -271,14 +271,14 @@ func parseFlag(v string) (bool, error) {
 func parseCount(v string) (int32, error) {
 	n, err := strconv.ParseInt(v, 10, 32)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("Unsupported value %q: expected a number.", v) //nolint:staticcheck // the API's sentence
+		return 0, fmt.Errorf("unsupported value %q: expected a number", v)
 	}
 	return int32(n), nil
 }
 
 func fromJSON(v string, into any) error {
 	if err := json.Unmarshal([]byte(v), into); err != nil {
-		return fmt.Errorf("Unsupported value %q: expected a JSON document.", v) //nolint:staticcheck // the API's sentence
+		return fmt.Errorf("unsupported value %q: expected a JSON document", v)
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ func fullContainers() []*runpb.Container {
 	return []*runpb.Container{{
 		Name: "app", Image: "gcr.io/p/app", Command: []string{"/app"}, Args: []string{"-v", ""}, WorkingDir: "/srv",
 		Env: []*runpb.EnvVar{
-			{Name: "A", Values: &runpb.EnvVar_Value{Value: "1"}}, {Name: "OWN", Values: secret("own")},
+			{Name: "A", Values: &runpb.EnvVar_Value{Value: "1"}},
+			{Name: "OWN", Values: secret("own")},
 			{Name: "OTHER", Values: secret("projects/other/secrets/own")},
 		},
 		Resources:    &runpb.ResourceRequirements{Limits: map[string]string{"cpu": "2", "memory": "1Gi"}, StartupCpuBoost: true},

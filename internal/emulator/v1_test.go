@@ -143,37 +143,38 @@ func TestV1Refusals(t *testing.T) {
 			k.Spec.Template.Metadata = &knative.ObjectMeta{Annotations: map[string]string{key: value}}
 		}
 	}
+	half := []*knative.TrafficTarget{{LatestRevision: true, Percent: 50}}
+	little := &knative.ResourceRequirements{Limits: map[string]string{"cpu": "4", "memory": "512Mi"}}
 	const box0 = "spec.template.spec.containers[0]."
-	for field, f := range map[string]change{
-		"metadata.name":                           func(k *knative.Service) { k.Metadata.Name = "App" },
-		"metadata.namespace":                      func(k *knative.Service) { k.Metadata.Namespace = "other" },
-		"kind":                                    func(k *knative.Service) { k.Kind = "Job" },
-		"spec.template.spec":                      func(k *knative.Service) { k.Spec = nil },
-		"spec.template.spec.timeoutSeconds":       func(k *knative.Service) { k.Spec.Template.Spec.TimeoutSeconds = 1 << 20 },
-		"spec.template.spec.containerConcurrency": func(k *knative.Service) { k.Spec.Template.Spec.ContainerConcurrency = 1 << 40 },
-		"spec.traffic": func(k *knative.Service) {
-			k.Spec.Traffic = []*knative.TrafficTarget{{LatestRevision: true, Percent: 50}}
-		},
-		"metadata.labels": func(k *knative.Service) { k.Metadata.Labels = map[string]string{"A": "b"} },
-		"metadata.annotations[run.googleapis.com/ingress]":                      note("run.googleapis.com/ingress", "some"),
-		"metadata.annotations[run.googleapis.com/newest]":                       note("run.googleapis.com/newest", "x"),
-		"metadata.annotations[run.googleapis.com/minScale]":                     note("run.googleapis.com/minScale", "few"),
-		"metadata.annotations[run.googleapis.com/custom-audiences]":             note("run.googleapis.com/custom-audiences", "["),
-		"spec.template.metadata.annotations[autoscaling.knative.dev/x]":         noteBelow("autoscaling.knative.dev/x", "1"),
-		"spec.template.metadata.annotations[run.googleapis.com/cpu-throttling]": noteBelow("run.googleapis.com/cpu-throttling", "maybe"),
-		box0 + "env":     in(func(c box) { c.Env = []*knative.EnvVar{{Name: "PORT", Value: "1"}} }),
-		box0 + "envFrom": in(func(c box) { c.EnvFrom = []*knative.EnvFromSource{{}} }),
-		box0 + "resources.limits.memory": in(func(c box) {
-			c.Resources = &knative.ResourceRequirements{Limits: map[string]string{"cpu": "4", "memory": "512Mi"}}
-		}),
-		box0 + "volumeMounts[0].name": in(func(c box) { c.VolumeMounts = []*knative.VolumeMount{{Name: "none", MountPath: "/x"}} }),
-		box0 + "livenessProbe.exec":   in(func(c box) { c.LivenessProbe = &knative.Probe{Exec: &knative.ExecAction{}} }),
+	for _, test := range []struct {
+		field  string
+		change change
+	}{
+		{"metadata.name", func(k *knative.Service) { k.Metadata.Name = "App" }},
+		{"metadata.namespace", func(k *knative.Service) { k.Metadata.Namespace = "other" }},
+		{"kind", func(k *knative.Service) { k.Kind = "Job" }},
+		{"spec.template.spec", func(k *knative.Service) { k.Spec = nil }},
+		{"spec.template.spec.timeoutSeconds", func(k *knative.Service) { k.Spec.Template.Spec.TimeoutSeconds = 1 << 20 }},
+		{"spec.template.spec.containerConcurrency", func(k *knative.Service) { k.Spec.Template.Spec.ContainerConcurrency = 1 << 40 }},
+		{"spec.traffic", func(k *knative.Service) { k.Spec.Traffic = half }},
+		{"metadata.labels", func(k *knative.Service) { k.Metadata.Labels = map[string]string{"A": "b"} }},
+		{"metadata.annotations[run.googleapis.com/ingress]", note("run.googleapis.com/ingress", "some")},
+		{"metadata.annotations[run.googleapis.com/newest]", note("run.googleapis.com/newest", "x")},
+		{"metadata.annotations[run.googleapis.com/minScale]", note("run.googleapis.com/minScale", "few")},
+		{"metadata.annotations[run.googleapis.com/custom-audiences]", note("run.googleapis.com/custom-audiences", "[")},
+		{"spec.template.metadata.annotations[autoscaling.knative.dev/x]", noteBelow("autoscaling.knative.dev/x", "1")},
+		{"spec.template.metadata.annotations[run.googleapis.com/cpu-throttling]", noteBelow("run.googleapis.com/cpu-throttling", "maybe")},
+		{box0 + "env", in(func(c box) { c.Env = []*knative.EnvVar{{Name: "PORT", Value: "1"}} })},
+		{box0 + "envFrom", in(func(c box) { c.EnvFrom = []*knative.EnvFromSource{{}} })},
+		{box0 + "resources.limits.memory", in(func(c box) { c.Resources = little })},
+		{box0 + "volumeMounts[0].name", in(func(c box) { c.VolumeMounts = []*knative.VolumeMount{{Name: "none", MountPath: "/x"}} })},
+		{box0 + "livenessProbe.exec", in(func(c box) { c.LivenessProbe = &knative.Probe{Exec: &knative.ExecAction{}} })},
 	} {
-		t.Run(field, func(t *testing.T) {
+		t.Run(test.field, func(t *testing.T) {
 			k := v1Service(s, "app", "demo/web")
-			f(k)
+			test.change(k)
 			answer := knativeDo[struct{ Error errorAnswer }](t, s, 400, "POST", v1Services, k).Error
-			if !strings.Contains(answer.Message, field+": ") || len(answer.Details) == 0 || answer.Details[0].FieldViolations[0].Field != field {
+			if !strings.Contains(answer.Message, test.field+": ") || len(answer.Details) == 0 || answer.Details[0].FieldViolations[0].Field != test.field {
 				t.Errorf("refused with %+v", answer)
 			}
 		})
