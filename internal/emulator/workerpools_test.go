@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/cloudssh/cloudssh/internal/emulator"
 )
 
 // The life of a worker pool, over both dialects: its instances run without a port, as many as it says.
@@ -73,6 +75,13 @@ func TestWorkerPool(t *testing.T) {
 			}
 			<-started
 			<-started
+			next := replaceRevision(t, s, c, name, img("forever"))
+			for range 3 {
+				if env := <-started; !slices.Contains(env, "MODE=next") {
+					t.Errorf("environment of the next revision %q", env)
+				}
+			}
+			wantGoodbyes(t, s, revision, 3)
 			if first, err := c.ListWorkerPools(t.Context(), &runpb.ListWorkerPoolsRequest{Parent: parent}).Next(); err != nil || first.GetName() != name {
 				t.Errorf("newest worker pool %v: %v", first, err)
 			}
@@ -86,11 +95,53 @@ func TestWorkerPool(t *testing.T) {
 			if _, err := del.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			_, log := do(t, s, http.MethodGet, strings.TrimPrefix(rev.GetLogUri(), "http://"+s.Addr), "")
-			if n := strings.Count(log, "goodbye"); n != 3 {
-				t.Errorf("%d of 3 instances got SIGTERM: %q", n, log)
-			}
+			wantGoodbyes(t, s, next, 3)
 		})
+	}
+}
+
+// replaceRevision changes a worker pool's template and deletes the revision that it had.
+func replaceRevision(t *testing.T, s *emulator.Server, c *run.WorkerPoolsClient, name, image string) (next string) {
+	t.Helper()
+	old, err := c.GetWorkerPool(t.Context(), &runpb.GetWorkerPoolRequest{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, err := c.UpdateWorkerPool(t.Context(), &runpb.UpdateWorkerPoolRequest{
+		WorkerPool: &runpb.WorkerPool{Name: name, Template: &runpb.WorkerPoolRevisionTemplate{Containers: []*runpb.Container{{
+			Image: image, Env: []*runpb.EnvVar{{Name: "MODE", Values: &runpb.EnvVar_Value{Value: "next"}}},
+		}}}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"template"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := op.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(changed.GetLatestReadyRevision(), "-00002-") || changed.GetScaling().GetManualInstanceCount() != old.GetScaling().GetManualInstanceCount() {
+		t.Errorf("changed to %v", changed)
+	}
+	if _, err := revisions(t, s).DeleteRevision(t.Context(), &runpb.DeleteRevisionRequest{Name: changed.GetLatestReadyRevision()}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("deleting the revision in use: %v", err)
+	}
+	del, err := revisions(t, s).DeleteRevision(t.Context(), &runpb.DeleteRevisionRequest{Name: old.GetLatestReadyRevision()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := del.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return changed.GetLatestReadyRevision()
+}
+
+// wantGoodbyes tells whether so many instances of a revision, of which nothing is left, got SIGTERM.
+func wantGoodbyes(t *testing.T, s *emulator.Server, revision string, want int) {
+	t.Helper()
+	_, log := do(t, s, http.MethodGet, "/emulator/v1/logs/"+revision, "")
+	if n := strings.Count(log, "goodbye"); n != want {
+		t.Errorf("%d of %d instances got SIGTERM: %q", n, want, log)
 	}
 }
 
