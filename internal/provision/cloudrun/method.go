@@ -95,10 +95,14 @@ func (m *making) addAgent(ctx context.Context) error {
 	plain := m.images.pinned[m.images.main]
 	var refused *refusedError
 	if m.inject == provision.InjectLayer {
-		err := m.step("adding the agent", func(update func(string)) (err error) {
-			if m.image, err = m.pushLayer(ctx, m.images, update); m.optional(err) && errors.As(err, &refused) {
+		err := m.step("adding the agent", func(update func(string)) error {
+			image, err := m.pushLayer(ctx, m.images, update)
+			switch {
+			case err == nil:
+				m.image = image
+			case m.optional() && errors.As(err, &refused):
 				update("refused")
-				err = nil
+				return nil
 			}
 			return err
 		})
@@ -123,8 +127,8 @@ func (m *making) addAgent(ctx context.Context) error {
 }
 
 // optional reports whether there is another way when a layer cannot be pushed.
-func (m *making) optional(err error) bool {
-	return err != nil && (m.req.Inject == "" || m.req.Inject == provision.InjectAuto)
+func (m *making) optional() bool {
+	return cmp.Or(m.req.Inject, provision.InjectAuto) == provision.InjectAuto
 }
 
 // refusedError is a registry's answer to a push that no second try would change.
