@@ -79,13 +79,36 @@ func knativeRevisionLabels(r *runpb.Revision) map[string]string {
 	return labels
 }
 
-func knativeRevision(f v1Found) *knative.Revision {
+// shownRevision is a revision as v1 answers it: with the digests of all containers, which the published schema lacks.
+type shownRevision struct {
+	APIVersion string                `json:"apiVersion"`
+	Kind       string                `json:"kind"`
+	Metadata   *knative.ObjectMeta   `json:"metadata"`
+	Spec       *knative.RevisionSpec `json:"spec"`
+	Status     shownRevisionStatus   `json:"status"`
+}
+
+type shownRevisionStatus struct {
+	Conditions         []*knative.GoogleCloudRunV1Condition `json:"conditions,omitempty"`
+	ContainerStatuses  []containerStatus                    `json:"containerStatuses,omitempty"`
+	ImageDigest        string                               `json:"imageDigest,omitempty"`
+	LogURL             string                               `json:"logUrl,omitempty"`
+	ObservedGeneration int64                                `json:"observedGeneration,omitempty"`
+	ServiceName        string                               `json:"serviceName,omitempty"`
+}
+
+type containerStatus struct {
+	Name        string `json:"name"`
+	ImageDigest string `json:"imageDigest"`
+}
+
+func knativeRevision(f v1Found) *shownRevision {
 	r := f.pb
 	n, _ := parseRevision("name", r.GetName()) // the store's own name
 	template, spec := knativeTemplate(shared(&runpb.RevisionTemplate{}, r), revisionSettings())
 	template.Annotations[servingNamespace+"creator"] = r.GetCreator()
-	return &knative.Revision{
-		ApiVersion: knativeVersion, Kind: "Revision",
+	return &shownRevision{
+		APIVersion: knativeVersion, Kind: "Revision",
 		Metadata: &knative.ObjectMeta{
 			Name: n.revision, Namespace: projectNumber(n.project), Uid: r.GetUid(), Generation: r.GetGeneration(),
 			CreationTimestamp: rfc3339(r.GetCreateTime().AsTime()), Labels: knativeRevisionLabels(r), Annotations: template.Annotations,
@@ -93,11 +116,22 @@ func knativeRevision(f v1Found) *knative.Revision {
 			SelfLink:        "/apis/serving.knative.dev/v1/namespaces/" + projectNumber(n.project) + "/revisions/" + n.revision,
 		},
 		Spec: spec,
-		Status: &knative.RevisionStatus{
-			Conditions: revisionConditions(f), ObservedGeneration: r.GetObservedGeneration(),
-			ServiceName: r.GetService(), LogUrl: r.GetLogUri(), ImageDigest: ingressImage(f.pinned),
+		Status: shownRevisionStatus{
+			Conditions: revisionConditions(f), ObservedGeneration: r.GetObservedGeneration(), ServiceName: r.GetService(),
+			LogURL: r.GetLogUri(), ImageDigest: ingressImage(f.pinned), ContainerStatuses: containerStatuses(f.pinned),
 		},
 	}
+}
+
+// containerStatuses are the containers whose images are known by digest.
+func containerStatuses(t *runpb.RevisionTemplate) []containerStatus {
+	var all []containerStatus
+	for _, c := range t.GetContainers() {
+		if strings.Contains(c.GetImage(), "@") {
+			all = append(all, containerStatus{c.GetName(), c.GetImage()})
+		}
+	}
+	return all
 }
 
 // revisionConditions are a revision's conditions; one that no traffic goes to is retired.

@@ -213,14 +213,14 @@ func (a *admin) v1Revisions(r *http.Request, l location) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := &knative.ListRevisionsResponse{
-		ApiVersion: knativeVersion, Kind: "RevisionList", Metadata: &knative.ListMeta{Continue: next},
-		Unreachable: []string{}, ForceSendFields: []string{"Unreachable", "Items"}, Items: []*knative.Revision{},
-	}
+	shown := []*shownRevision{}
 	for _, f := range items {
-		list.Items = append(list.Items, knativeRevision(f))
+		shown = append(shown, knativeRevision(f))
 	}
-	return list, nil
+	return map[string]any{
+		"apiVersion": knativeVersion, "kind": "RevisionList", "metadata": &knative.ListMeta{Continue: next},
+		"unreachable": []string{}, "items": shown,
+	}, nil
 }
 
 // parseSelectors reads labelSelector (equality, inequality, existence, and sets) and fieldSelector=metadata.name=.

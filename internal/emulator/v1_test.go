@@ -87,6 +87,14 @@ func TestV1Services(t *testing.T) {
 	}
 	// now is of the version before.
 	knativeDo[any](t, s, 409, "PUT", v1Services+"/app", now)
+	rev := knativeDo[struct {
+		Status struct {
+			ContainerStatuses []struct{ Name, ImageDigest string }
+		}
+	}](t, s, 200, "GET", "/apis/serving.knative.dev/v1/namespaces/cloudssh-demo/revisions/"+now.Status.LatestReadyRevisionName, nil)
+	if all := rev.Status.ContainerStatuses; len(all) != 1 || all[0].Name != "app-1" || !strings.Contains(all[0].ImageDigest, "/demo/web@sha256:") {
+		t.Errorf("containers of the first revision: %+v", all)
+	}
 	v2, err := services(t, s).GetService(t.Context(), &runpb.GetServiceRequest{Name: parent + "/services/app"})
 	if err != nil || v2.GetGeneration() != 2 || v2.GetTemplate().GetContainers()[0].GetEnv()[0].GetValue() != "1" {
 		t.Errorf("in v2: %v, %v", v2, err)
