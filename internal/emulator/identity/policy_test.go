@@ -62,17 +62,26 @@ func TestRoles(t *testing.T) {
 		push    = "artifactregistry.repositories.uploadArtifacts"
 		untag   = "artifactregistry.tags.delete"
 		logs    = "logging.logEntries.list"
+		readJob = "run.jobs.get"
+		runJob  = "run.jobs.run"
+		cancel  = "run.executions.cancel"
+		pool    = "run.workerpools.create"
+		usage   = "serviceusage.services.get"
+		enable  = "serviceusage.services.enable"
+		rules   = "orgpolicy.policy.get"
+		secret  = "secretmanager.secrets.get"
+		value   = "secretmanager.versions.access"
 	)
-	all := []string{invoke, create, wait, read, policy, grant, project, actAs, account, token, idToken, pull, push, untag, logs}
+	all := []string{invoke, create, wait, read, policy, grant, project, actAs, account, token, idToken, pull, push, untag, logs, readJob, runJob, cancel, pool, usage, enable, rules, secret, value}
 	for role, has := range map[string][]string{
-		"roles/owner":                                {invoke, create, wait, read, policy, grant, project, actAs, account, pull, push, untag, logs},
-		"roles/editor":                               {invoke, create, wait, read, project, actAs, account, pull, push, untag, logs},
-		"roles/viewer":                               {wait, read, project, account, pull, logs},
-		"roles/run.admin":                            {invoke, create, wait, read, policy, project},
-		"roles/run.developer":                        {invoke, create, wait, read, project},
-		"roles/run.sourceDeveloper":                  {invoke, create, wait, read, project, pull},
-		"roles/run.viewer":                           {wait, read, project},
-		"roles/run.invoker":                          {invoke},
+		"roles/owner":                                {invoke, create, wait, read, policy, grant, project, actAs, account, pull, push, untag, logs, readJob, runJob, cancel, pool, usage, enable, rules, secret, value},
+		"roles/editor":                               {invoke, create, wait, read, project, actAs, account, pull, push, untag, logs, readJob, runJob, cancel, pool, usage, enable, rules, secret},
+		"roles/viewer":                               {wait, read, project, account, pull, logs, readJob, usage, rules, secret},
+		"roles/run.admin":                            {invoke, create, wait, read, policy, project, readJob, runJob, cancel, pool},
+		"roles/run.developer":                        {invoke, create, wait, read, project, readJob, runJob, cancel, pool},
+		"roles/run.sourceDeveloper":                  {invoke, create, wait, read, project, pull, readJob, runJob, cancel, pool, usage, rules},
+		"roles/run.viewer":                           {wait, read, project, readJob},
+		"roles/run.invoker":                          {invoke, runJob},
 		"roles/run.servicesInvoker":                  {invoke},
 		"roles/iam.serviceAccountUser":               {project, actAs, account},
 		"roles/iam.serviceAccountTokenCreator":       {project, account, token, idToken},
@@ -82,6 +91,14 @@ func TestRoles(t *testing.T) {
 		"roles/artifactregistry.repoAdmin":           {project, pull, push, untag},
 		"roles/artifactregistry.admin":               {project, pull, push, untag},
 		"roles/logging.viewer":                       {project, logs},
+		"roles/run.jobsExecutor":                     {runJob, cancel},
+		"roles/browser":                              {project},
+		"roles/secretmanager.secretAccessor":         {project, value},
+		"roles/secretmanager.viewer":                 {project, secret},
+		"roles/serviceusage.serviceUsageViewer":      {usage},
+		"roles/serviceusage.serviceUsageConsumer":    {usage},
+		"roles/serviceusage.serviceUsageAdmin":       {usage, enable},
+		"roles/orgpolicy.policyViewer":               {rules},
 		"roles/unheard.of":                           nil,
 		"projects/p/roles/owner":                     nil,
 		"owner":                                      nil,
