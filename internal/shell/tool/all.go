@@ -7,7 +7,7 @@ import (
 
 // All returns every tool, sorted by name.
 func All() []Tool {
-	all := slices.Concat(viewing(), files(), times(), running(), archives(), basics())
+	all := slices.Concat(viewing(), files(), times(), running(), archives(), basics(), text(), comparing(), network(), system())
 	for i, t := range all {
 		all[i].Run = helpful(t)
 	}
@@ -78,6 +78,10 @@ func times() []Tool {
 func running() []Tool {
 	return []Tool{
 		{"env", "env [-i0] [-u NAME] [-C DIR] [NAME=VALUE]... [COMMAND]: show the environment, or run a command in another", env},
+		{"kill", "kill [-SIGNAL] PID...: send signals; -l lists them", kill},
+		{"pgrep", "pgrep [-flaxvnoic] [-u USER] [-P PID] PATTERN: find processes", pgrep},
+		{"pidof", "pidof [-s] NAME...: find the processes of a program", pidof},
+		{"pkill", "pkill [-SIGNAL] [-fxvno] PATTERN: send signals to processes", pgrep},
 		{"printenv", "printenv [-0] [NAME]...: show variables of the environment", printenv},
 		{"ps", "ps [aux] [-ef] [-o COLUMN,...] [-p PID,...] [-u USER,...] [-C NAME,...] [--no-headers]: list processes", ps},
 		{"time", "time COMMAND: run a command, and say how long it took", clocked},
@@ -111,5 +115,68 @@ func basics() []Tool {
 		{"seq", "seq [-w] [-s TEXT] [FIRST [STEP]] LAST: count", seq},
 		{"test", "", testTool},
 		{"true", "", truth},
+	}
+}
+
+// text are the tools that work on lines of text.
+func text() []Tool {
+	return []Tool{
+		{"cut", "cut -b|-c|-f LIST [-d CHAR] [-s] [--complement] [FILE]...: show parts of lines", cutTool},
+		{"sed", "sed [-nEsz] [-i[SUFFIX]] [-e SCRIPT] [-f FILE] [SCRIPT] [FILE]...: edit lines", sed},
+		{"sort", "sort [-bdfghinrRVcusz] [-t CHAR] [-k KEY] [-o FILE] [FILE]...: sort lines", sortTool},
+		{"tr", "tr [-cds] SET [SET]: replace or delete characters", tr},
+		{"uniq", "uniq [-cdui] [-f N] [-s N] [-w N] [FILE [TO]]: leave out lines that repeat", uniq},
+	}
+}
+
+// comparing are the tools for files that are no text, and for differences.
+func comparing() []Tool {
+	return []Tool{
+		{"base64", "base64 [-d] [-w COLUMNS] [FILE]: encode or decode", base64Tool},
+		{"cmp", "cmp [-ls] FILE [FILE]: compare two files", cmpTool},
+		{"diff", "diff [-urqNiwbs] [-U LINES] FILE FILE: show how two files differ", diff},
+		{"hd", "hd [FILE]...: hexdump -C", hexdump},
+		{"hexdump", "hexdump [-Cv] [-n BYTES] [-s BYTES] [FILE]...: show bytes", hexdump},
+		{"jq", "jq [-rcnsejR] [--arg NAME TEXT] FILTER [FILE]...: query JSON", jq},
+		{"md5sum", "md5sum [-c] [FILE]...: digests", md5sum},
+		{"sha1sum", "sha1sum [-c] [FILE]...: digests", sha1sum},
+		{"sha256sum", "sha256sum [-c] [FILE]...: digests", sha256sum},
+		{"sha512sum", "sha512sum [-c] [FILE]...: digests", sha512sum},
+		{"strings", "strings [-n LENGTH] [-t d|x|o] [FILE]...: show texts in files", stringsTool},
+		{"xxd", "xxd [-pr] [-l BYTES] [-s BYTES] [-c COLUMNS] [FILE]: show bytes, or turn them back", xxd},
+	}
+}
+
+func network() []Tool {
+	const flags = " [-X METHOD] [-H HEADER] [-d DATA] [-o FILE] [-OILksfvi] [-u USER:PASSWORD] [-m SECONDS] URL...: talk to a web server"
+	return []Tool{
+		{"curl", "curl" + flags, fetch},
+		{"dig", "dig [@SERVER] [-p PORT] [-x ADDRESS] [+short] [+tcp] NAME [TYPE]: ask the name servers", dig},
+		{"fetch", "fetch" + flags, fetch},
+		{"host", "host [-t TYPE] NAME [SERVER]: look up names", nslookup},
+		{"lsof", "lsof [-p PID] [-c NAME] [-u USER] [-i[:PORT]] [-t] [FILE]...: list open files", lsof},
+		{"nc", "nc [-uUvz] [-w TIME] HOST PORT | nc -l [-k] PORT: connections by hand", nc},
+		{"netstat", "netstat [-tuxlanp]: list sockets", ss},
+		{"nslookup", "nslookup [-type=TYPE] NAME [SERVER]: look up names", nslookup},
+		{"ss", "ss [-tuxlanpH46]: list sockets", ss},
+		{"wget", "wget [-qS] [-O FILE] [--header HEADER] [--post-data DATA] [--no-check-certificate] URL...: download", wget},
+	}
+}
+
+func system() []Tool {
+	return []Tool{
+		{"df", "df [-ahikmT] [FILE]...: show how full file systems are", df},
+		{"du", "du [-sahkmbcx] [-d DEPTH] [FILE]...: show what takes how much", du},
+		{"free", "free [-bkmgh]: show memory", free},
+		{"groups", "groups [USER]: show groups", groups},
+		{"hostname", "hostname [-s]: show the name of the machine", hostname},
+		{"id", "id [-ugGn] [USER]: show users and groups", id},
+		{"mount", "mount [-t TYPE]: list what is mounted", mount},
+		{"nproc", "nproc: show how many processors there are", nproc},
+		{"tty", "tty: show the terminal", tty},
+		{"uname", "uname [-asnrvmo]: show the system", uname},
+		{"uptime", "uptime: show how long the machine runs", uptimeTool},
+		{"which", "which NAME...: show what a command is", which},
+		{"whoami", "whoami: show the user", whoami},
 	}
 }

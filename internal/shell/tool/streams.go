@@ -16,8 +16,9 @@ const chunk = 64 << 10
 
 // An output is Stdout behind a buffer. An error is kept until it is asked for.
 type output struct {
-	w   *bufio.Writer
-	err error
+	w      *bufio.Writer
+	closer io.Closer // what is behind it, if whoever made it is to close it
+	err    error
 }
 
 // output buffers Stdout. Whoever takes it ends with done.
