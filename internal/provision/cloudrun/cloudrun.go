@@ -1,5 +1,5 @@
 // Package cloudrun makes twins on Google Cloud Run. Derive is the pure part, from a service to its twin; the Backend
-// reads the one, puts the agent into its image, creates the other and takes it down.
+// reads the one, or makes it of a job or a worker pool, brings the agent in, creates the other and takes it down.
 package cloudrun
 
 import (

@@ -42,7 +42,7 @@ import (
 const parent = "projects/p/locations/r/services/"
 
 // cloud is a Cloud Run that does what a test says, for the faults that the emulator does not have. The rest is tested
-// against the emulator, by package cli.
+// against the emulator, by cloudrun_test beside it and by package cli.
 type cloud struct {
 	runpb.UnimplementedServicesServer
 	runpb.UnimplementedRevisionsServer
