@@ -135,7 +135,7 @@ func (a *admin) exportImage(r *http.Request) (any, error) {
 	if _, err := name.NewRepository(req.DestinationRepo); err != nil {
 		return nil, badRequest("destination_repo", fmt.Sprintf("Invalid value at 'destination_repo': %q", req.DestinationRepo))
 	}
-	id := newUID()
+	id, tag := newUID(), r.PathValue("r")
 	state := exportStatusResponse{OperationID: id, OperationState: exportRunning}
 	for range containers {
 		state.ImageExportStatuses = append(state.ImageExportStatuses, imageExportStatus{ExportJobState: exportRunning})
@@ -149,7 +149,7 @@ func (a *admin) exportImage(r *http.Request) (any, error) {
 	a.work.Go(func() {
 		done := exportStatusResponse{OperationID: id, OperationState: exportFinished}
 		for _, c := range containers {
-			done.ImageExportStatuses = append(done.ImageExportStatuses, a.export(a.ctx, c.GetImage(), req.DestinationRepo, r.PathValue("r")))
+			done.ImageExportStatuses = append(done.ImageExportStatuses, a.export(a.ctx, c.GetImage(), req.DestinationRepo, tag))
 		}
 		a.store.mu.Lock()
 		defer a.store.mu.Unlock()
