@@ -34,7 +34,7 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 	if status, killed := j.killed(); killed {
 		return []string{"exit", itoa(status)}, nil
 	}
-	if readerGone(hc.Stdout) {
+	if prints(args[0]) && readerGone(hc.Stdout) {
 		return []string{"exit", itoa(128 + int(syscall.SIGPIPE))}, nil
 	}
 	if err := j.running(ctx); err != nil {
@@ -53,6 +53,10 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 	}
 	return args, nil
 }
+
+// prints says whether a builtin of the interpreter writes, and so would be
+// killed if nobody read.
+func prints(name string) bool { return name == "echo" || name == "printf" || name == "pwd" }
 
 // execHandler runs what is neither a function nor a builtin of the
 // interpreter: our builtins, tools, and programs.
@@ -252,6 +256,9 @@ func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Proc
 			return nil, &programError{127, badInterpreter(interpreter)}
 		}
 		if self, serr := os.Executable(); serr == nil && (interpreter != "" || isText(file)) {
+			if strings.Contains(args[0], "/") {
+				file = args[0] // as the user calls it
+			}
 			p, err = os.StartProcess(self, append([]string{s.name, file}, args[1:]...), attr)
 		}
 	}

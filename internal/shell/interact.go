@@ -54,7 +54,6 @@ func (s *Shell) interact(ctx context.Context) int {
 			if !p.gone() && p.holdsBack() {
 				continue
 			}
-			fmt.Fprintln(p.Stderr, "DEBUG", err)
 			return p.leave()
 		}
 		p.line(text)
@@ -90,6 +89,8 @@ func (p *prompter) gone() bool {
 	}
 }
 
+func (p *prompter) hungUp() { p.once.Do(func() { close(p.hangUp) }) }
+
 // signal handles a signal to the shell. Those of the terminal's keys are for
 // what runs in the foreground.
 func (p *prompter) signal(sig os.Signal) {
@@ -106,7 +107,7 @@ func (p *prompter) signal(sig os.Signal) {
 	case syscall.SIGTSTP:
 		p.current().suspend()
 	case syscall.SIGHUP:
-		p.once.Do(func() { close(p.hangUp) })
+		p.hungUp()
 		p.current().kill(syscall.SIGHUP)
 		p.wakeUp(io.EOF)
 	}

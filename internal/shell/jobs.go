@@ -197,16 +197,20 @@ func (j *job) resume() {
 // kill sends a signal to the job's programs, and does to its tools what that
 // signal does to processes that do not care.
 func (j *job) kill(sig syscall.Signal) {
-	j.signal(sig)
 	switch sig {
 	case 0, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGWINCH:
+		j.signal(sig)
 	case syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
-		j.set(stopped)
+		j.signal(sig)
+		j.suspend()
 	case syscall.SIGCONT:
 		j.resume()
 	default:
+		j.mu.Lock()
+		j.stop(signalled{sig}) // programs that begin later get it then
+		j.signalLocked(sig)
+		j.mu.Unlock()
 		j.resume()
-		j.stop(signalled{sig})
 	}
 }
 
@@ -214,6 +218,10 @@ func (j *job) kill(sig syscall.Signal) {
 func (j *job) signal(sig syscall.Signal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.signalLocked(sig)
+}
+
+func (j *job) signalLocked(sig syscall.Signal) {
 	for _, pid := range j.programs {
 		syscall.Kill(pid, sig) //nolint:errcheck // it may be gone
 	}
@@ -227,6 +235,10 @@ func (j *job) began(pid int, leads bool) {
 	j.programs = append(j.programs, pid)
 	if leads && j.group == 0 {
 		j.group = pid
+	}
+	var s signalled
+	if errors.As(context.Cause(j.ctx), &s) {
+		syscall.Kill(pid, s.signal) //nolint:errcheck // it may be gone
 	}
 }
 

@@ -217,7 +217,9 @@ func (p *prompter) readLine(prompt string) (string, error) {
 // readKey reads a key, or notices that the terminal has another size.
 func (p *prompter) readKey(ctx context.Context, resized <-chan os.Signal, b []byte) (int, error) {
 	if ready, err := poll(p.tty.fd, -1, false); ready && err == nil {
-		return readPolled(ctx, p.tty.file, b)
+		if n, err := readPolled(ctx, p.tty.file, b); err == nil {
+			return n, nil
+		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
@@ -232,7 +234,8 @@ func (p *prompter) readKey(ctx context.Context, resized <-chan os.Signal, b []by
 	n, err := readPolled(ctx, p.tty.file, b)
 	cancel(nil)
 	<-watched
-	if errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, line.ErrResized) {
+		p.hungUp() // a terminal that is there has no end
 		err = io.EOF
 	}
 	return n, err

@@ -15,6 +15,7 @@ import (
 //	             { __cloudssh_job=$__cloudssh_last; ( X ) && __cloudssh_reap 0 || __cloudssh_reap $?; } &
 //	$!      is   $__cloudssh_last
 //	$0      is   $__cloudssh_name
+//	${10}   is   ${@:10:1}
 //
 // so that everything that X runs is known to be the job's by a variable of its
 // own subshell, and its end is known.
@@ -96,6 +97,11 @@ func rewriteLeaf(node syntax.Node) {
 			n.Param.Value, n.Short = lastVariable, false
 		case "0":
 			n.Param.Value, n.Short = nameVariable, false
+		default:
+			if v := n.Param.Value; len(v) > 1 && digits(v) && n.Slice == nil && n.Repl == nil && n.Exp == nil && !n.Length {
+				n.Param.Value = "@"
+				n.Slice = &syntax.Slice{Offset: lit(v), Length: lit("1")}
+			}
 		}
 	case *syntax.Stmt:
 		n.Redirs = rewriteRedirects(n.Redirs)
