@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -156,5 +158,20 @@ func TestAgentImage(t *testing.T) {
 	}
 	if again, err := img.Digest(); err != nil || again != first {
 		t.Errorf("%s, then %s, %v", first, again, err)
+	}
+}
+
+// A program that `make embed` forgets is missing in releases only.
+func TestEmbeddedPrograms(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(makefile), "for program in ")
+	list, _, _ = strings.Cut(list, ";")
+	got := strings.Fields(list)
+	slices.Sort(got)
+	if want := slices.Sorted(maps.Values(sources())); !slices.Equal(got, want) {
+		t.Errorf("the Makefile embeds %v, want %v", got, want)
 	}
 }
