@@ -59,18 +59,22 @@ func writtenExecution(op *longrunningpb.Operation, err error) (any, error) {
 	return knativeExecution(e), nil
 }
 
-// v1FindExecution finds the execution that a request names without its job.
-func (a *admin) v1FindExecution(r *http.Request, l location) (string, error) {
+// v1FindExecution finds the execution that a request names without its job. Who lacks the permission does not learn
+// whether there is one.
+func (a *admin) v1FindExecution(r *http.Request, l location, permission string) (string, error) {
 	name := r.PathValue("e")
 	found := a.store.listExecutions(func(n executionName) bool { return l.includes(n.location) && n.execution == name })
 	if len(found) == 0 {
+		if err := a.authorize(r.Context(), permission, "namespaces/"+l.project+"/executions/"+name, serviceName{location: l}); err != nil {
+			return "", err
+		}
 		return "", rules.NotFound("EXECUTION", name, l.region, l.project)
 	}
 	return found[0].GetName(), nil
 }
 
 func (a *admin) v1Execution(r *http.Request, l location) (any, error) {
-	name, err := a.v1FindExecution(r, l)
+	name, err := a.v1FindExecution(r, l, "run.executions.get")
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +114,7 @@ func (a *admin) v1Executions(r *http.Request, l location) (any, error) {
 }
 
 func (a *admin) v1DeleteExecution(r *http.Request, l location) (any, error) {
-	name, err := a.v1FindExecution(r, l)
+	name, err := a.v1FindExecution(r, l, "run.executions.delete")
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +123,7 @@ func (a *admin) v1DeleteExecution(r *http.Request, l location) (any, error) {
 }
 
 func (a *admin) v1CancelExecution(r *http.Request, l location) (any, error) {
-	name, err := a.v1FindExecution(r, l)
+	name, err := a.v1FindExecution(r, l, "run.executions.cancel")
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +181,9 @@ func (a *admin) v1Task(r *http.Request, l location) (any, error) {
 		return nil, err
 	}
 	if len(found) == 0 {
+		if err := a.authorize(r.Context(), "run.tasks.get", "namespaces/"+l.project+"/tasks/"+name, serviceName{location: l}); err != nil {
+			return nil, err
+		}
 		return nil, rules.NotFound("TASK", name, l.region, l.project)
 	}
 	return found[0], nil

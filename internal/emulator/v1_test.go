@@ -268,3 +268,37 @@ func TestV1Jobs(t *testing.T) {
 	knativeDo[any](t, s, 409, "PUT", v1Jobs+"/nightly", now)
 	knativeDo[knative.Status](t, s, 200, "DELETE", v1Jobs+"/nightly", nil)
 }
+
+// TestV1WithoutPermission: who may do nothing learns nothing, and changes nothing.
+func TestV1WithoutPermission(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	create(t, services(t, s), "app", service(s, "demo/web"))
+	token, _ := s.Issuer().AccessToken("nobody@example.com")
+	body, err := json.Marshal(v1Service(s, "app", "demo/web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const runs, serves = "/apis/run.googleapis.com/v1/namespaces/cloudssh-demo", "/apis/serving.knative.dev/v1/namespaces/cloudssh-demo"
+	job := `{"metadata":{"name":"j"},"spec":{"template":{"spec":{"template":{"spec":{"containers":[{"image":"x"}]}}}}}}`
+	for request, text := range map[string]string{
+		"POST " + v1Services: string(body), "PUT " + v1Services + "/app": string(body), "GET " + v1Services: "", "GET " + v1Services + "/app": "",
+		"GET " + v1Services + "/none": "", "DELETE " + v1Services + "/app": "", "DELETE " + v1Services + "/none": "",
+		"GET " + serves + "/revisions": "", "GET " + serves + "/revisions/none": "", "DELETE " + serves + "/revisions/none": "",
+		"POST " + v1Jobs: job, "PUT " + v1Jobs + "/j": strings.Replace(job, "x", "y", 1), "GET " + v1Jobs: "", "GET " + v1Jobs + "/none": "",
+		"DELETE " + v1Jobs + "/none": "", "POST " + v1Jobs + "/none:run": "",
+		"GET " + runs + "/executions": "", "GET " + runs + "/executions/none": "", "DELETE " + runs + "/executions/none": "",
+		"POST " + runs + "/executions/none:cancel": "", "GET " + runs + "/tasks": "", "GET " + runs + "/tasks/none": "",
+		"POST /v1/" + parent + "/services/app:setIamPolicy": `{"policy":{}}`, "GET /v1/" + parent + "/services/app:getIamPolicy": "",
+		"GET /v1/" + parent + "/operations/none": "", "POST /v1/" + parent + "/operations/none:wait": "{}",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		code, answer := do(t, s, method, path, text, "Host", "us-central1-run.localhost", "Authorization", "Bearer "+token)
+		if code != http.StatusForbidden || !strings.Contains(answer, "PERMISSION_DENIED") {
+			t.Errorf("%s: %d %s", request, code, answer)
+		}
+		if code, answer := do(t, s, method, path, text, "Host", "us-central1-run.localhost", "Authorization", "Bearer nonsense"); code != http.StatusUnauthorized {
+			t.Errorf("%s with a bad token: %d %s", request, code, answer)
+		}
+	}
+}

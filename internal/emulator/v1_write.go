@@ -199,6 +199,10 @@ func (a *admin) v1DeleteRevision(r *http.Request, l location) (any, error) {
 	name := r.PathValue("r")
 	found := a.v1Find(l, func(pb *runpb.Revision) bool { return shortName(pb.GetName()) == name })
 	if len(found) == 0 {
+		resource := "namespaces/" + l.project + "/revisions/" + name
+		if err := a.authorize(r.Context(), "run.revisions.delete", resource, serviceName{location: l}); err != nil {
+			return nil, err
+		}
 		return nil, rules.NotFound("REVISION", name, l.region, l.project)
 	}
 	_, err = a.DeleteRevision(r.Context(), &runpb.DeleteRevisionRequest{Name: found[0].pb.GetName(), ValidateOnly: dry})
