@@ -51,6 +51,12 @@ type making struct {
 // Create implements provision.Backend.
 func (b *Backend) Create(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Twin, error) {
 	m := &making{Backend: b, req: req, progress: p}
+	t, err := m.run(ctx)
+	return t, withCommand(err, req.Target)
+}
+
+// run prepares, brings back an image that is gone, and makes or joins a twin.
+func (m *making) run(ctx context.Context) (*provision.Twin, error) {
 	if err := m.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -74,7 +80,7 @@ func (b *Backend) Create(ctx context.Context, req provision.Request, p provision
 func (b *Backend) Plan(ctx context.Context, req provision.Request, p provision.Progress) (*provision.Plan, error) {
 	m := &making{Backend: b, req: req, progress: p}
 	if err := m.prepare(ctx); err != nil {
-		return nil, err
+		return nil, withCommand(err, req.Target)
 	}
 	name := req.Target.TwinName()
 	spec, fields, err := m.spec(name, m.images.pinned[m.images.main])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -48,6 +49,36 @@ func (b *Backend) explain(err error, doing, permission string) error {
 		return provision.Hint(wrapped, hints...)
 	}
 	return wrapped
+}
+
+// withCommand makes whole commands of those hints of an error that are flags alone: what looks at a revision does not know
+// how the user names it.
+func withCommand(err error, t provision.Target) error {
+	for _, h := range provision.Hints(err) {
+		if strings.HasPrefix(h, "--") {
+			return &commandError{err, "cloudssh " + t.String() + " "}
+		}
+	}
+	return err
+}
+
+type commandError struct {
+	err     error
+	command string
+}
+
+func (e *commandError) Error() string { return e.err.Error() }
+func (e *commandError) Unwrap() error { return e.err }
+
+// Hints are the error's, completed.
+func (e *commandError) Hints() []string {
+	hints := slices.Clone(provision.Hints(e.err))
+	for i, h := range hints {
+		if strings.HasPrefix(h, "--") {
+			hints[i] = e.command + h
+		}
+	}
+	return hints
 }
 
 // text is the status's message with the fields it complains about, which the message itself may leave out.

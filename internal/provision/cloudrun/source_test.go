@@ -214,7 +214,7 @@ func TestContainers(t *testing.T) {
 		t.Errorf("containers %v", all)
 	}
 	_, err := p.create(t, func(r *provision.Request) { r.Target.Name, r.Container = "two", "side2" })
-	wantError(t, err, `no container "side2"; there is web, side1`, "--container side1")
+	wantError(t, err, `no container "side2"; there is web, side1`, "cloudssh two --container side1")
 	crash := svc("crash", 2)
 	crash.Template.Containers[1].Image = p.push(t, "crashing", image(t, "/crash"))
 	p.make(t, "crash", crash)
@@ -223,7 +223,7 @@ func TestContainers(t *testing.T) {
 	_, env = p.enter(t, func(r *provision.Request) { r.Target.Name, r.Container = "crash", "side1" })
 	wantEnv(t, env, "WHICH=SIDE1")
 	_, err = p.create(t, func(r *provision.Request) { r.Target.Name, r.Inject = "ten", provision.InjectSidecar })
-	wantError(t, err, "Cloud Run allows 10 containers", "--inject layer")
+	wantError(t, err, "Cloud Run allows 10 containers", "cloudssh ten --inject layer")
 	closed.Store(true)
 	_, err = p.create(t, func(r *provision.Request) { r.Target.Name = "ten" })
 	wantError(t, err, "and a sidecar cannot bring the agent: ", "roles/artifactregistry.writer", "--no-sidecars")
