@@ -205,9 +205,10 @@ func (g *grepper) file(name string) {
 type matcher struct {
 	fixed []byte         // the only pattern, if it is no more than this text
 	re    *regexp.Regexp // else
-	need  []byte         // is in all that re matches; empty if that is not known
-	fold  bool           // need is in lower case, and may be in any in the text
-	whole bool           // of the line
+	exact *regexp.Regexp // re, with the longest match: slower, for -o and colours
+	needs [][]byte       // one of them is in all that re matches; none if that is not known
+	at    []int          // where in the text each of them is next
+	fold  bool           // needs are in lower case, and may be in any in the text
 	lower []byte         // the text, in lower case
 	all   bool           // an empty pattern: every line matches
 }
@@ -232,7 +233,7 @@ func newMatcher(patterns []string, syntax byte, fold, word, whole bool) (matcher
 			return matcher{}, err
 		}
 		if p == "" && !whole {
-			return matcher{all: true, re: regexp.MustCompile("$^")}, nil
+			return matcher{all: true, exact: regexp.MustCompile("$^")}, nil
 		}
 		texts = append(texts, text)
 	}
@@ -250,12 +251,15 @@ func newMatcher(patterns []string, syntax byte, fold, word, whole bool) (matcher
 	if err != nil {
 		return matcher{}, why(err)
 	}
+	m := matcher{re: re, exact: regexp.MustCompile("(?m)" + text)}
 	if syntax != 'P' {
-		re.Longest()
+		m.exact.Longest()
 	}
-	m := matcher{re: re}
-	need, fold := required(text)
-	m.need, m.fold = []byte(need), fold
+	needs, lower := required(text)
+	for _, need := range needs {
+		m.needs = append(m.needs, []byte(need))
+	}
+	m.at, m.fold = make([]int, len(needs)), lower
 	return m, nil
 }
 
@@ -268,10 +272,10 @@ func (m *matcher) candidate(text []byte, from int) (at int, fits bool) {
 		return from, true
 	case m.fixed != nil:
 		i, fits = bytes.Index(text[from:], m.fixed), true
-	case len(m.need) > 0 && m.fold:
-		i = bytes.Index(m.lower[from:], m.need)
-	case len(m.need) > 0:
-		i = bytes.Index(text[from:], m.need)
+	case len(m.needs) > 0 && m.fold:
+		return m.nearest(m.lower, from), false
+	case len(m.needs) > 0:
+		return m.nearest(text, from), false
 	default:
 		loc := m.re.FindIndex(text[from:])
 		if i = -1; loc != nil {
@@ -284,9 +288,30 @@ func (m *matcher) candidate(text []byte, from int) (at int, fits bool) {
 	return from + i, fits
 }
 
+// nearest is where the first of the needed texts is, or -1.
+func (m *matcher) nearest(text []byte, from int) int {
+	first := len(text)
+	for i, need := range m.needs {
+		if m.at[i] < from {
+			m.at[i] = len(text)
+			if at := bytes.Index(text[from:], need); at >= 0 {
+				m.at[i] = from + at
+			}
+		}
+		first = min(first, m.at[i])
+	}
+	if first == len(text) {
+		return -1
+	}
+	return first
+}
+
 // prepare is called before candidate with a text it has not seen.
 func (m *matcher) prepare(text []byte) {
-	if !m.fold || len(m.need) == 0 {
+	for i := range m.at {
+		m.at[i] = -1
+	}
+	if !m.fold {
 		return
 	}
 	m.lower = append(m.lower[:0], text...)
@@ -311,7 +336,7 @@ func (m *matcher) matches(line []byte) bool {
 // find is where in a line the matches are.
 func (m *matcher) find(line []byte) [][]int {
 	if m.fixed == nil {
-		return m.re.FindAllIndex(line, -1)
+		return m.exact.FindAllIndex(line, -1)
 	}
 	var all [][]int
 	for from := 0; ; {

@@ -99,7 +99,7 @@ func (n inode) word() string {
 // modes is the mode as ls -l writes it.
 func (n inode) modes() string {
 	const rwx = "rwxrwxrwx"
-	b := []byte("----------")
+	b := [10]byte{'-', '-', '-', '-', '-', '-', '-', '-', '-', '-'}
 	b[0] = n.letter()
 	for i := range rwx {
 		if n.mode&(1<<(8-i)) != 0 {
@@ -119,7 +119,7 @@ func (n inode) modes() string {
 			b[s.at] = s.set - 'a' + 'A'
 		}
 	}
-	return string(b)
+	return string(b[:])
 }
 
 // fileMode turns permission bits of stat(2) into those of package os.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,8 @@ type listing struct {
 	sort                                  byte // t, S, X, U or 0: by name
 	reverse, needStat                     bool
 	accounts                              accounts
+	zone                                  *time.Location
+	now                                   time.Time
 	status                                int
 	started                               bool // something was printed: the next folder starts with an empty line
 }
@@ -52,6 +55,7 @@ func ls(c *Context) int {
 	when := o.value('0')
 	l.colour = o.has("0") && (when == "always" || when == "") || c.StdoutTTY && when != "never" && c.Env("NO_COLOR") == ""
 	l.needStat = l.long || l.inodes || l.blocks || l.follow || l.colour || l.classify == 'F' || l.sort == 't' || l.sort == 'S'
+	l.zone, l.now = zone(c), time.Now()
 	if l.long && !o.has("n") {
 		l.accounts = newAccounts()
 	}

@@ -67,15 +67,18 @@ func (l *listing) table(found []listed) {
 	}
 	for i, e := range found {
 		r := rows[i]
-		l.out.text(l.before(e) + r[0])
-		l.out.printf(" %*s", width[1], r[1])
+		l.out.text(l.before(e))
+		l.out.text(r[0])
+		l.cell(r[1], width[1], true)
 		if !l.o.has("g") {
-			l.out.printf(" %-*s", width[2], r[2])
+			l.cell(r[2], width[2], false)
 		}
 		if !l.o.has("oG") {
-			l.out.printf(" %-*s", width[3], r[3])
+			l.cell(r[3], width[3], false)
 		}
-		l.out.printf(" %*s %*s ", width[4], r[4], width[5], r[5])
+		l.cell(r[4], width[4], true)
+		l.cell(r[5], width[5], true)
+		l.out.byte(' ')
 		l.out.text(l.shown(e))
 		if e.isLink {
 			if to, err := os.Readlink(e.path); err == nil {
@@ -83,6 +86,20 @@ func (l *listing) table(found []listed) {
 			}
 		}
 		l.out.byte('\n')
+	}
+}
+
+// cell writes a space and a word of a width.
+func (l *listing) cell(s string, width int, right bool) {
+	l.out.byte(' ')
+	if !right {
+		l.out.text(s)
+	}
+	for range width - len(s) {
+		l.out.byte(' ')
+	}
+	if right {
+		l.out.text(s)
 	}
 }
 
@@ -114,12 +131,12 @@ func (l *listing) time(e listed) time.Time {
 
 // when shows the year of what is more than half a year away, else the hour.
 func (l *listing) when(t time.Time) string {
-	t = t.In(zone(l.c))
+	t = t.In(l.zone)
 	if l.o.has("9") {
 		return t.Format("2006-01-02 15:04:05.000000000 -0700")
 	}
 	const half = 31556952 / 2 * time.Second
-	if age := time.Since(t); age < half && age > -time.Minute {
+	if age := l.now.Sub(t); age < half && age > -time.Minute {
 		return t.Format("Jan _2 15:04")
 	}
 	return t.Format("Jan _2  2006")

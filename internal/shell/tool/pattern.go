@@ -164,38 +164,67 @@ func (t *translator) bracket() error {
 	return nil
 }
 
-// required is the longest text that is in whatever the pattern matches, or "":
-// looking for it is much faster than looking for the pattern. It is in lower
-// case if fold is set.
-func required(pattern string) (text string, fold bool) {
+// maxNeeds bounds how many texts required finds: looking for many is not faster.
+const maxNeeds = 8
+
+// required are texts of which one is in whatever the pattern matches, or none if
+// there are no such: looking for them is much faster than looking for the
+// pattern. They are in lower case if fold is set, and may be in any in the text.
+func required(pattern string) (texts []string, fold bool) {
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return "", false
+		return nil, false
 	}
-	return literal(re.Simplify())
+	texts, fold = literals(re.Simplify())
+	if len(texts) > maxNeeds {
+		return nil, false
+	}
+	if fold { // all are looked for the same way
+		for i := range texts {
+			texts[i] = strings.ToLower(texts[i])
+		}
+	}
+	return texts, fold
 }
 
-func literal(re *syntax.Regexp) (text string, fold bool) {
+func literals(re *syntax.Regexp) (texts []string, fold bool) {
 	switch re.Op {
 	case syntax.OpLiteral:
-		text = string(re.Rune)
-		if re.Flags&syntax.FoldCase != 0 {
-			for _, r := range re.Rune {
-				if r >= 0x80 {
-					return "", false
-				}
-			}
-			return strings.ToLower(text), true
+		fold = re.Flags&syntax.FoldCase != 0
+		text := string(re.Rune)
+		if fold && strings.IndexFunc(text, func(r rune) bool { return r >= 0x80 }) >= 0 {
+			return nil, false
 		}
-		return text, false
+		return []string{text}, fold
 	case syntax.OpCapture, syntax.OpPlus:
-		return literal(re.Sub[0])
+		return literals(re.Sub[0])
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			if one, f := literal(sub); len(one) > len(text) {
-				text, fold = one, f
+			if one, f := literals(sub); shortest(one) > shortest(texts) {
+				texts, fold = one, f
 			}
 		}
+		return texts, fold
+	case syntax.OpAlternate:
+		for _, sub := range re.Sub {
+			one, f := literals(sub)
+			if len(one) == 0 {
+				return nil, false
+			}
+			texts, fold = append(texts, one...), fold || f
+		}
+		return texts, fold
 	}
-	return text, fold
+	return nil, false
+}
+
+// shortest is the length of the shortest text; 0 if there are none.
+func shortest(texts []string) int {
+	n := 0
+	for i, text := range texts {
+		if i == 0 || len(text) < n {
+			n = len(text)
+		}
+	}
+	return n
 }
