@@ -198,14 +198,14 @@ func notFromPages(h http.Handler) http.Handler {
 }
 
 // underOwnHost keeps out requests under a name that an attacker's DNS has point here: to a browser they are of the
-// attacker's own origin. An address that is not a loopback one may have any name.
+// attacker's own origin. An address that is not a loopback one may have any name. Before apiHost one of the regions may stand.
 func underOwnHost(address string, h http.Handler, regions ...string) http.Handler {
 	if !loopback(hostname(address)) {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := hostname(r.Host)
-		if _, rest := regionOfHost(host, regions); !ownHost(rest) {
+		if _, rest := regionOfHost(host, regions); !ownHost(host) && rest != apiHost {
 			http.Error(w, "host "+strconv.Quote(host)+" is not served here", http.StatusMisdirectedRequest)
 			return
 		}

@@ -214,6 +214,7 @@ func TestV1Regions(t *testing.T) {
 	}
 	for host, want := range map[string]int{
 		"run.localhost": 400, "mars-run.localhost": http.StatusNotFound, "us-central1-evil.example": http.StatusMisdirectedRequest,
+		"us-central1-localhost":      http.StatusMisdirectedRequest, // no name below localhost: whoever answers for it may be anybody
 		"europe-west1-run.localhost": 200, "us-east1-run.googleapis.com": 200,
 	} {
 		if code, answer := do(t, s, "POST", v1Services, string(body), "Host", host+":8085"); code != want {
