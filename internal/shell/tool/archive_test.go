@@ -23,7 +23,7 @@ func TestTar(t *testing.T) {
 		}
 	}
 	ours := func(dir, stdin string, args ...string) result { return run(t, dir, stdin, args...) }
-	theirs := func(dir, stdin string, args ...string) result { return real(t, dir, stdin, args...) }
+	theirs := func(dir, stdin string, args ...string) result { return program(t, dir, stdin, args...) }
 	for name, c := range map[string]struct {
 		pack, unpack func(dir, stdin string, args ...string) result
 		flags        []string
@@ -46,12 +46,12 @@ func TestTar(t *testing.T) {
 				t.Fatalf("packing: %d %s, unpacking: %d %s", packed.status, packed.stderr, got.status, got.stderr)
 			}
 			list := []string{"find", ".", "-printf", "%p %y %m %n %l %U\n", "!", "-type", "l", "-printf", "%T@\n", "-type", "f", "-printf", "%p %s\n"}
-			want, have := real(t, dir, "", list...), real(t, to, "", list...)
+			want, have := program(t, dir, "", list...), program(t, to, "", list...)
 			trim := sortLines
 			if trim(want.stdout) != trim(have.stdout) {
 				t.Errorf("got\n%s\nwant\n%s", trim(have.stdout), trim(want.stdout))
 			}
-			if diff := real(t, dir, "", "diff", "-r", "--no-dereference", dir, to); diff.status != 0 {
+			if diff := program(t, dir, "", "diff", "-r", "--no-dereference", dir, to); diff.status != 0 {
 				t.Error(diff.stdout)
 			}
 		})
@@ -60,7 +60,7 @@ func TestTar(t *testing.T) {
 
 func TestTarLists(t *testing.T) {
 	dir := sample(t)
-	if got := real(t, dir, "", "tar", "czf", "x.tgz", "sub", "a.txt", "link"); got.status != 0 {
+	if got := program(t, dir, "", "tar", "czf", "x.tgz", "sub", "a.txt", "link"); got.status != 0 {
 		t.Fatal(got.stderr)
 	}
 	same(t, dir, "",
@@ -117,7 +117,7 @@ func TestTarStaysInside(t *testing.T) {
 func TestGzip(t *testing.T) {
 	dir := sample(t)
 	packed := run(t, dir, "", "gzip", "-c", "b.txt")
-	if got := real(t, dir, packed.stdout, "gunzip"); got.stdout != strings.Repeat("a line of text\n", 30) {
+	if got := program(t, dir, packed.stdout, "gunzip"); got.stdout != strings.Repeat("a line of text\n", 30) {
 		t.Errorf("gzip: %+v", got)
 	}
 	for _, command := range []string{"gzip b.txt", "gzip -t b.txt.gz", "gunzip -k b.txt.gz", "gzip -f b.txt"} {

@@ -275,10 +275,10 @@ func (t *condition) binary(left, op, right string) (v, ok bool, err error) {
 	case "-nt", "-ot", "-ef":
 		l, lerr := stat(t.c.Path(left))
 		r, rerr := stat(t.c.Path(right))
-		switch {
-		case op == "-ef":
+		switch op {
+		case "-ef":
 			return lerr == nil && rerr == nil && l.same(r), true, nil
-		case op == "-nt":
+		case "-nt":
 			return lerr == nil && (rerr != nil || l.modify.After(r.modify)), true, nil
 		}
 		return rerr == nil && (lerr != nil || l.modify.Before(r.modify)), true, nil

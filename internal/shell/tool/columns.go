@@ -23,7 +23,7 @@ func uniq(c *Context) int {
 		limits[i] = int(n)
 	}
 	key := func(s string) string {
-		for i := 0; i < limits[0]; i++ {
+		for range limits[0] {
 			s = strings.TrimLeft(s, " \t")
 			s = s[len(s)-len(strings.TrimLeftFunc(s, func(r rune) bool { return r != ' ' && r != '\t' })):]
 		}

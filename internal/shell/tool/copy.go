@@ -124,9 +124,9 @@ func (k *copier) replaces(from inode, shown, to string) (bool, error) {
 		return false, nil
 	case k.o.last("fi") == 'i':
 		return k.c.ask(k.answers, "overwrite '"+shown+"'?"), nil
-	case n.isDir() && !from.isDir() && !(from.isLink() && k.links == 'L'):
+	case n.isDir() && !from.isDir():
 		return false, errors.New("cannot overwrite directory " + shown)
-	case from.isDir() && !n.isDir() && !(err == nil && real.isDir()):
+	case from.isDir() && !n.isDir() && (err != nil || !real.isDir()):
 		return false, errors.New("cannot overwrite " + shown + " with a directory")
 	}
 	return true, nil
@@ -174,7 +174,7 @@ func (k *copier) one(name, from, shown, to string, n inode) error {
 		if !k.tree {
 			return k.file(from, to, n)
 		}
-		err = unix.Mknod(to, n.mode, int(n.rdev)) //nolint:unconvert // systems differ
+		err = unix.Mknod(to, n.mode, int(n.rdev))
 	default:
 		return errors.New("a socket cannot be copied")
 	}

@@ -18,14 +18,14 @@ func sha1sum(c *Context) int   { return digest(c, sha1.New) }
 func sha256sum(c *Context) int { return digest(c, sha256.New) }
 func sha512sum(c *Context) int { return digest(c, sha512.New) }
 
-func digest(c *Context, make func() hash.Hash) int {
+func digest(c *Context, fresh func() hash.Hash) int {
 	o, ok := c.parse("bctsw1", "binary=b", "check=c", "text=t", "status=s", "quiet=1", "warn=w")
 	if !ok {
 		return 2
 	}
 	out := c.output()
 	sum := func(r io.Reader) (string, error) {
-		h := make()
+		h := fresh()
 		_, err := io.Copy(h, r)
 		return hex.EncodeToString(h.Sum(nil)), err
 	}

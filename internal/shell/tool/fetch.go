@@ -287,7 +287,7 @@ func (e writeError) Unwrap() error { return e.error }
 // written is -w.
 func (f *fetcher) written(resp *http.Response) {
 	text := f.o.value('w')
-	host, port, _ := net.SplitHostPort(f.seen.remote) //nolint:errcheck // it is empty then
+	host, port, _ := net.SplitHostPort(f.seen.remote) // they are empty then
 	for name, value := range map[string]string{
 		"http_code": fmt.Sprintf("%03d", resp.StatusCode), "response_code": fmt.Sprintf("%03d", resp.StatusCode),
 		"size_download": fmt.Sprint(f.seen.size), "time_total": fmt.Sprintf("%.6f", time.Since(f.seen.started).Seconds()),

@@ -59,7 +59,7 @@ func rmdir(c *Context) int {
 		for {
 			n, err := lstat(strings.TrimRight(path, "/"))
 			if err == nil && !n.isDir() {
-				return errors.New("Not a directory") //nolint:staticcheck,revive // as the system says it
+				return errors.New("Not a directory") //nolint:staticcheck // as the system says it
 			}
 			if err := os.Remove(path); err != nil {
 				if o.has("1") {
@@ -111,7 +111,7 @@ func rm(c *Context) int {
 			}
 			return err
 		case n.isDir() && !o.has("rRd"):
-			return errors.New("Is a directory") //nolint:staticcheck,revive // as the system says it
+			return errors.New("Is a directory") //nolint:staticcheck // as the system says it
 		case n.isDir() && o.has("rR"):
 			return r.tree(name, path)
 		}
@@ -152,8 +152,7 @@ func (r *remover) tree(name, path string) error {
 		} else {
 			err = r.one(shown, at, "")
 		}
-		if err != nil && failed == nil {
-			failed = err
+		if err != nil {
 			if !errors.Is(err, errSaid) {
 				r.c.fail(shown, err)
 			}

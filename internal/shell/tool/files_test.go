@@ -22,7 +22,7 @@ func TestBasics(t *testing.T) {
 func TestStatLong(t *testing.T) {
 	dir := sample(t)
 	for _, command := range []string{"stat a.txt", "stat sub", "stat -L link", "stat /dev/null"} {
-		got, want := run(t, dir, "", words(command)...), real(t, dir, "", words(command)...)
+		got, want := run(t, dir, "", words(command)...), program(t, dir, "", words(command)...)
 		if before, _, _ := strings.Cut(want.stdout, " Birth"); got.stdout != before {
 			t.Errorf("%s: got\n%s\nwant\n%s", command, got.stdout, before)
 		}
@@ -47,7 +47,7 @@ func TestChanges(t *testing.T) {
 		t.Run(commands[0], func(t *testing.T) {
 			ours, theirs := sample(t), sample(t)
 			for _, command := range commands {
-				got, want := run(t, ours, "", words(command)...), real(t, theirs, "", words(command)...)
+				got, want := run(t, ours, "", words(command)...), program(t, theirs, "", words(command)...)
 				out := strings.ReplaceAll(want.stdout, theirs, ours)
 				if (got.status == 0) != (want.status == 0) || sortLines(got.stdout) != sortLines(out) {
 					t.Errorf("%s: status %d %q %s, want %d %q %s", command, got.status, got.stdout, got.stderr, want.status, out, want.stderr)
@@ -57,7 +57,7 @@ func TestChanges(t *testing.T) {
 				}
 			}
 			list := []string{"find", ".", "-printf", "%p %y %m %n %l %U %G", "(", "-type", "f", "-printf", " %s", "-o", "-true", ")", "(", "-mtime", "+3", "-printf", " %T@", "-o", "-true", ")", "-printf", "\n"}
-			want, have := sortLines(real(t, theirs, "", list...).stdout), sortLines(real(t, ours, "", list...).stdout)
+			want, have := sortLines(program(t, theirs, "", list...).stdout), sortLines(program(t, ours, "", list...).stdout)
 			if want != have {
 				t.Errorf("left: %s\nwant: %s", have, want)
 			}

@@ -98,8 +98,8 @@ func (p *findParser) not() (test, error) {
 	}
 	name := p.args[0]
 	p.args = p.args[1:]
-	if t, ok, err := p.plain(name); ok || err != nil {
-		return t, err
+	if t, ok := p.plain(name); ok {
+		return t, nil
 	}
 	if t, ok, err := p.action(name); ok || err != nil {
 		return t, err
@@ -122,44 +122,44 @@ func (p *findParser) not() (test, error) {
 }
 
 // plain are the tests and options without a value.
-func (p *findParser) plain(name string) (test, bool, error) {
+func (p *findParser) plain(name string) (test, bool) {
 	always := func(*visit) bool { return true }
 	access := func(how uint32) test {
 		return func(v *visit) bool { return unix.Access(p.c.Path(v.path), how) == nil }
 	}
 	switch name {
 	case "-true", "-daystart", "-noleaf", "-warn", "-nowarn":
-		return always, true, nil
+		return always, true
 	case "-follow":
 		p.links = 'L'
-		return always, true, nil
+		return always, true
 	case "-depth", "-d":
 		p.depthFirst = true
-		return always, true, nil
+		return always, true
 	case "-xdev", "-mount":
 		p.oneDev = true
-		return always, true, nil
+		return always, true
 	case "-false":
-		return func(*visit) bool { return false }, true, nil
+		return func(*visit) bool { return false }, true
 	case "-empty":
-		return p.empty, true, nil
+		return p.empty, true
 	case "-readable":
-		return access(unix.R_OK), true, nil
+		return access(unix.R_OK), true
 	case "-writable":
-		return access(unix.W_OK), true, nil
+		return access(unix.W_OK), true
 	case "-executable":
-		return access(unix.X_OK), true, nil
+		return access(unix.X_OK), true
 	case "-nouser":
-		return func(v *visit) bool { return p.accounts.users[p.inode(v).uid] == "" }, true, nil
+		return func(v *visit) bool { return p.accounts.users[p.inode(v).uid] == "" }, true
 	case "-nogroup":
-		return func(v *visit) bool { return p.accounts.groups[p.inode(v).gid] == "" }, true, nil
+		return func(v *visit) bool { return p.accounts.groups[p.inode(v).gid] == "" }, true
 	case "-prune":
-		return func(v *visit) bool { v.prune = true; return true }, true, nil
+		return func(v *visit) bool { v.prune = true; return true }, true
 	case "-quit":
 		p.acts = true
-		return func(*visit) bool { p.quit = true; return true }, true, nil
+		return func(*visit) bool { p.quit = true; return true }, true
 	}
-	return nil, false, nil
+	return nil, false
 }
 
 // names are the tests of a file's name and type.

@@ -130,7 +130,7 @@ func (g *grepper) files(names []string, recursive bool) {
 		case recursive:
 			g.folder(name)
 		default:
-			g.complain(name, errors.New("Is a directory")) //nolint:staticcheck,revive // as the system's own messages
+			g.complain(name, errors.New("Is a directory")) //nolint:staticcheck // as the system's own messages
 		}
 		if g.stopped() {
 			return

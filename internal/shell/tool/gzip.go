@@ -65,7 +65,7 @@ func squeeze(c *Context, expand, show bool) int {
 func inflate(w io.Writer, r io.Reader) error {
 	b := bufio.NewReaderSize(r, chunk)
 	if magic, err := b.Peek(3); err == nil && string(magic) == "BZh" {
-		_, err := io.Copy(w, bzip2.NewReader(b)) //nolint:gosec // users unpack what they want
+		_, err := io.Copy(w, bzip2.NewReader(b))
 		return err
 	}
 	z, err := gzip.NewReader(b)

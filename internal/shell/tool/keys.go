@@ -82,9 +82,9 @@ func (k *keyboard) fill(more <-chan struct{}) (rune, error) {
 		defer close(done)
 		select {
 		case <-k.c.Terminal.Resized():
-			woken.Store(int32(keyResize))
+			woken.Store(keyResize)
 		case <-more:
-			woken.Store(int32(keyNone))
+			woken.Store(keyNone)
 		case <-ctx.Done():
 		}
 		cancel()
@@ -102,7 +102,7 @@ func (k *keyboard) fill(more <-chan struct{}) (rune, error) {
 	case n > 0:
 		return 0, nil
 	}
-	if key := rune(woken.Load()); key != 0 {
+	if key := woken.Load(); key != 0 {
 		return key, nil
 	}
 	return keyNone, nil

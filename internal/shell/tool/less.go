@@ -104,7 +104,7 @@ func (p *pager) show() error {
 		}
 		key, err := p.keys.next(more)
 		if err != nil {
-			return errStop //nolint:nilerr // the run was given up, or the terminal has gone
+			return errStop // the run was given up, or the terminal has gone
 		}
 		if key >= '0' && key <= '9' {
 			p.number = min(p.number*10+int(key-'0'), 1<<30)
@@ -192,7 +192,7 @@ func (p *pager) toggle() {
 func (p *pager) colon() error {
 	key, err := p.keys.next(nil)
 	if err != nil {
-		return errStop //nolint:nilerr // the terminal has gone
+		return errStop // the terminal has gone
 	}
 	switch {
 	case key == 'q':
@@ -303,7 +303,7 @@ func (p *pager) ask(mark rune) error {
 				re, err := compile(text, true, strings.ToLower(text) == text)
 				if err != nil {
 					p.message = err.Error()
-					return nil
+					return nil //nolint:nilerr // it was said
 				}
 				p.search = re
 			}

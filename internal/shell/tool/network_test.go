@@ -154,6 +154,7 @@ func TestNetcatListens(t *testing.T) {
 
 // nameServer answers questions about a few names, and returns its address.
 func nameServer(t *testing.T) string {
+	t.Helper()
 	p, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -179,7 +179,7 @@ func (m *sedMachine) cycle() (restart bool) {
 			return false
 		case 'q', 'Q':
 			m.quit = true
-			m.status, _ = strconv.Atoi(cmd.text) //nolint:errcheck // digits, or nothing for 0
+			m.status, _ = strconv.Atoi(cmd.text) // digits, or nothing for 0
 			m.finish(cmd.name == 'q')
 			return false
 		case 'n', 'N':
@@ -213,8 +213,8 @@ func (m *sedMachine) more(add bool) bool {
 }
 
 // finish ends a cycle.
-func (m *sedMachine) finish(print bool) {
-	if print && !m.silent {
+func (m *sedMachine) finish(show bool) {
+	if show && !m.silent {
 		m.write(m.pattern)
 	}
 	for _, f := range m.later {

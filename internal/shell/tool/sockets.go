@@ -107,13 +107,11 @@ func hexAddress(s string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(n)), ok
 }
 
-// show is an address as ss writes it; port 0 and no address are stars.
-func showAddress(a netip.AddrPort, services map[uint16]string) string {
+// showAddress is an address as ss writes it; port 0 is a star.
+func showAddress(a netip.AddrPort) string {
 	port := strconv.Itoa(int(a.Port()))
 	if a.Port() == 0 {
 		port = "*"
-	} else if name := services[a.Port()]; name != "" {
-		port = name
 	}
 	return net.JoinHostPort(a.Addr().String(), port)
 }
@@ -216,7 +214,7 @@ func socketRow(s socket, owners map[string][]process) []string {
 			row[4] = "*"
 		}
 	} else {
-		row[4], row[5] = showAddress(s.local, nil), showAddress(s.remote, nil)
+		row[4], row[5] = showAddress(s.local), showAddress(s.remote)
 	}
 	var names []string
 	for _, p := range owners[s.inode] {
@@ -328,9 +326,9 @@ func fileName(target string, known map[string]socket) (name string, network bool
 	case s.network == "unix":
 		return strings.TrimSpace("unix " + s.path), false
 	case s.remote.Port() != 0:
-		return s.network + " " + showAddress(s.local, nil) + "->" + showAddress(s.remote, nil) + " (" + s.state + ")", true
+		return s.network + " " + showAddress(s.local) + "->" + showAddress(s.remote) + " (" + s.state + ")", true
 	}
-	return s.network + " " + showAddress(s.local, nil) + " (" + s.state + ")", true
+	return s.network + " " + showAddress(s.local) + " (" + s.state + ")", true
 }
 
 // hasPort is whether a socket has the port of lsof -i :PORT.

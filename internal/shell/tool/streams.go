@@ -177,11 +177,11 @@ func records(r io.Reader, end byte, f func(record []byte, last bool) bool) error
 			part = long
 		}
 		if err != nil && len(part) == 0 {
-			return nil
+			return nil //nolint:nilerr // it is io.EOF
 		}
 		whole, ended := bytes.CutSuffix(part, []byte{end})
 		if !f(whole, !ended) || err != nil {
-			return nil
+			return nil //nolint:nilerr // it is io.EOF, if anything
 		}
 		long = long[:0]
 	}

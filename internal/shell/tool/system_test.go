@@ -19,7 +19,7 @@ func TestSystem(t *testing.T) {
 			t.Errorf("%s: %+v", command, got)
 		}
 	}
-	want, got := strings.Fields(real(t, dir, "", "df", "-k", ".").stdout), strings.Fields(run(t, dir, "", "df", "-k", ".").stdout)
+	want, got := strings.Fields(program(t, dir, "", "df", "-k", ".").stdout), strings.Fields(run(t, dir, "", "df", "-k", ".").stdout)
 	if want[0] != got[0] || want[len(want)-1] != got[len(got)-1] || want[8] != got[8] {
 		t.Errorf("df: got %v, want %v", got, want)
 	}

@@ -16,8 +16,9 @@ type result struct {
 	status         int
 }
 
-// find returns a tool by its name.
+// lookup returns a tool by its name.
 func lookup(t *testing.T, name string) Tool {
+	t.Helper()
 	for _, tool := range All() {
 		if tool.Name == name {
 			return tool
@@ -38,6 +39,7 @@ func run(t *testing.T, dir, stdin string, args ...string) result {
 }
 
 func newContext(t *testing.T, dir string, args ...string) *Context {
+	t.Helper()
 	environ := []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", "HOME=/root", "USER=root"}
 	c := &Context{Context: t.Context(), Args: args, Dir: dir, Environ: environ}
 	c.Env = func(name string) string { return lookupEnv(c.Environ, name) }
@@ -63,8 +65,8 @@ func lookupEnv(environ []string, name string) string {
 	return ""
 }
 
-// real runs the program of that name of this machine.
-func real(t *testing.T, dir, stdin string, args ...string) result {
+// program runs the program of that name of this machine.
+func program(t *testing.T, dir, stdin string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
@@ -90,7 +92,7 @@ func same(t *testing.T, dir, stdin string, commands ...string) {
 			if _, err := exec.LookPath(args[0]); err != nil {
 				t.Skipf("this machine has no %s to compare with", args[0])
 			}
-			want := real(t, dir, stdin, args...)
+			want := program(t, dir, stdin, args...)
 			got := run(t, dir, stdin, args...)
 			if sorted {
 				got.stdout, want.stdout = sortLines(got.stdout), sortLines(want.stdout)
@@ -105,21 +107,21 @@ func same(t *testing.T, dir, stdin string, commands ...string) {
 // words splits at spaces; in single quotes they are kept.
 func words(s string) []string {
 	var all []string
-	word, quoted, any := "", false, false
+	word, quoted, some := "", false, false
 	for _, r := range s {
 		switch {
 		case r == '\'':
-			quoted, any = !quoted, true
+			quoted, some = !quoted, true
 		case r == ' ' && !quoted:
-			if any || word != "" {
+			if some || word != "" {
 				all = append(all, word)
 			}
-			word, any = "", false
+			word, some = "", false
 		default:
 			word += string(r)
 		}
 	}
-	if any || word != "" {
+	if some || word != "" {
 		all = append(all, word)
 	}
 	return all

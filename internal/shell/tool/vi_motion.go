@@ -239,10 +239,10 @@ func (e *editor) character(key rune, n int) (int, error) {
 			return e.at.x, errNoMotion
 		}
 	}
-	switch {
-	case how[0] == 't':
+	switch how[0] {
+	case 't':
 		x = previous(line, x)
-	case how[0] == 'T':
+	case 'T':
 		x = next(line, x)
 	}
 	return x, nil

@@ -6,6 +6,7 @@ import (
 )
 
 func sample(t *testing.T) string {
+	t.Helper()
 	return tree(t, map[string]string{
 		"a.txt":       "one\ntwo two\n\n\nthree\tx\nfour four four\nno end",
 		"b.txt":       strings.Repeat("a line of text\n", 30),

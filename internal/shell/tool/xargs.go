@@ -142,11 +142,11 @@ func (x *xarger) run() {
 	}
 	n := *x.c
 	n.Args, n.Stdin, n.StdinTTY = args, strings.NewReader(""), false
-	switch status := x.c.Start(&n); {
-	case status == 0:
-	case status == 126 || status == 127:
+	switch status := x.c.Start(&n); status {
+	case 0:
+	case 126, 127:
 		x.status, x.stop = status, true
-	case status == 255:
+	case 255:
 		x.status, x.stop = 124, true
 	default:
 		x.status = 123
