@@ -202,3 +202,34 @@ func TestJobsKeepTheirMeaning(t *testing.T) {
 		}
 	}
 }
+
+// FuzzV1 reads what anybody may send: it is refused or it makes sense, and can be shown.
+func FuzzV1(f *testing.F) {
+	s := fullService()
+	s.Name = "projects/p/locations/us-central1/services/app"
+	raw, err := json.Marshal(knativeService(s))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add([]byte(`{"spec":{"template":{"spec":{"containers":[null],"volumes":[{"name":"v"}]}},"traffic":[null]}}`))
+	f.Add([]byte(`{"spec":{"template":{"spec":{"template":{"spec":{"containers":[{"env":[{"valueFrom":{}}]}]}}}}}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var k knative.Service
+		if decodeV1(raw, &k) == nil {
+			d := &specReader{}
+			if read := d.service(&k); d.err() == nil {
+				read.Name = s.GetName()
+				throughJSON(t, knativeService(read))
+			}
+		}
+		var given givenJob
+		if decodeV1(raw, &given) == nil {
+			d := &specReader{}
+			if read := d.job(given.read()); d.err() == nil {
+				read.Name = "projects/p/locations/us-central1/jobs/j"
+				throughJSON(t, knativeJob(read))
+			}
+		}
+	})
+}

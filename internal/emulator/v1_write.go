@@ -3,6 +3,7 @@ package emulator
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -58,16 +59,38 @@ func readV1(r *http.Request, into any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil
 	}
+	return decodeV1(raw, into)
+}
+
+func decodeV1(raw []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		text := strings.TrimPrefix(err.Error(), "json: ")
-		if name, unknown := strings.CutPrefix(text, "unknown field "); unknown {
-			text = "Unknown name " + name + ": Cannot find field."
+	err := decoder.Decode(into)
+	if err == nil {
+		var value any
+		if err = json.Unmarshal(raw, &value); err == nil && hasNull(value) {
+			err = errors.New("a list has a null element")
 		}
-		return badRequest("", "Invalid JSON payload received. "+text)
 	}
-	return nil
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if name, unknown := strings.CutPrefix(text, "unknown field "); unknown {
+		text = "Unknown name " + name + ": Cannot find field."
+	}
+	return badRequest("", "Invalid JSON payload received. "+text)
+}
+
+// hasNull tells whether a list in a JSON value has an element that is null.
+func hasNull(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return e == nil || hasNull(e) })
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), hasNull)
+	}
+	return false
 }
 
 // readService reads and translates the service in a request's body. name is the one in the path, if that has one.
