@@ -189,30 +189,11 @@ func relativeDate(words []string, t time.Time, at *time.Location) (time.Time, er
 		}
 	}
 	for len(words) > 0 {
-		text, n := words[0], 1
-		words = words[1:]
-		if (text == "-" || text == "+") && len(words) > 0 {
-			text, words = text+words[0], words[1:]
+		n, unit, rest, ok := dateSpan(words)
+		if !ok {
+			return t, bad
 		}
-		number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
-		unit := text[len(number):]
-		switch {
-		case text == "next" && len(words) > 0:
-			unit, words = words[0], words[1:]
-		case text == "last" && len(words) > 0:
-			n, unit, words = -1, words[0], words[1:]
-		default:
-			var err error
-			if n, err = strconv.Atoi(number); err != nil {
-				return t, bad
-			}
-			if unit == "" && len(words) > 0 {
-				unit, words = words[0], words[1:]
-			}
-		}
-		if len(words) > 0 && words[0] == "ago" {
-			n, words = -n, words[1:]
-		}
+		words = rest
 		switch strings.TrimSuffix(unit, "s") {
 		case "year":
 			t = t.AddDate(n, 0, 0)
@@ -233,6 +214,35 @@ func relativeDate(words []string, t time.Time, at *time.Location) (time.Time, er
 		}
 	}
 	return t, nil
+}
+
+// dateSpan reads "3 days ago", "-1hour" or "next week".
+func dateSpan(words []string) (n int, unit string, rest []string, ok bool) {
+	text := words[0]
+	n, words = 1, words[1:]
+	if (text == "-" || text == "+") && len(words) > 0 {
+		text, words = text+words[0], words[1:]
+	}
+	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz")
+	unit = text[len(number):]
+	switch {
+	case text == "next" && len(words) > 0:
+		unit, words = words[0], words[1:]
+	case text == "last" && len(words) > 0:
+		n, unit, words = -1, words[0], words[1:]
+	default:
+		var err error
+		if n, err = strconv.Atoi(number); err != nil {
+			return 0, "", nil, false
+		}
+		if unit == "" && len(words) > 0 {
+			unit, words = words[0], words[1:]
+		}
+	}
+	if len(words) > 0 && words[0] == "ago" {
+		n, words = -n, words[1:]
+	}
+	return n, unit, words, true
 }
 
 func sleep(c *Context) int {

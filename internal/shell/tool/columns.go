@@ -22,20 +22,7 @@ func uniq(c *Context) int {
 		}
 		limits[i] = int(n)
 	}
-	key := func(s string) string {
-		for range limits[0] {
-			s = strings.TrimLeft(s, " \t")
-			s = s[len(s)-len(strings.TrimLeftFunc(s, func(r rune) bool { return r != ' ' && r != '\t' })):]
-		}
-		s = s[min(len(s), max(0, limits[1])):]
-		if limits[2] >= 0 {
-			s = s[:min(len(s), limits[2])]
-		}
-		if o.has("i") {
-			s = strings.ToLower(s)
-		}
-		return s
-	}
+	key := func(s string) string { return uniqKey(s, limits, o.has("i")) }
 	out := c.output()
 	if len(o.operands) > 1 {
 		f, err := os.Create(c.Path(o.operands[1]))
@@ -68,6 +55,23 @@ func uniq(c *Context) int {
 	})
 	show()
 	return out.done(status)
+}
+
+// uniqKey is what of a line uniq compares: without so many fields and characters,
+// and no more than so many; less than 0 is no limit.
+func uniqKey(s string, limits [3]int, fold bool) string {
+	for range limits[0] {
+		s = strings.TrimLeft(s, " \t")
+		s = s[len(s)-len(strings.TrimLeftFunc(s, func(r rune) bool { return r != ' ' && r != '\t' })):]
+	}
+	s = s[min(len(s), max(0, limits[1])):]
+	if limits[2] >= 0 {
+		s = s[:min(len(s), limits[2])]
+	}
+	if fold {
+		s = strings.ToLower(s)
+	}
+	return s
 }
 
 // A rangeList is 1,3-5,7-: which fields or characters cut shows.
@@ -136,65 +140,54 @@ func cutTool(c *Context) int {
 	out := c.output()
 	status := c.each(o.operands, func(_ string, r io.Reader) error {
 		return lines(patient{r, out}, func(line []byte, _ bool) bool {
-			switch text := string(line); {
+			text := string(line)
+			switch {
 			case mode != 'f':
-				n := 0
-				for _, b := range line { // bytes, as with coreutils
-					if n++; wanted(n) {
-						out.byte(b)
-					}
-				}
-			case !strings.Contains(text, delimiter):
-				if o.has("s") {
-					return true
-				}
-				out.text(text)
-			default:
-				var kept []string
-				for i, field := range strings.Split(text, delimiter) {
-					if wanted(i + 1) {
-						kept = append(kept, field)
-					}
-				}
-				out.text(strings.Join(kept, with))
+				text = cutBytes(line, wanted)
+			case strings.Contains(text, delimiter):
+				text = cutFields(strings.Split(text, delimiter), with, wanted)
+			case o.has("s"):
+				return true
 			}
-			out.byte('\n')
+			out.line(text)
 			return !out.failed()
 		})
 	})
 	return out.done(status)
 }
 
+// cutBytes counts bytes, even for characters, as coreutils do.
+func cutBytes(line []byte, wanted func(int) bool) string {
+	var kept []byte
+	for i, b := range line {
+		if wanted(i + 1) {
+			kept = append(kept, b)
+		}
+	}
+	return string(kept)
+}
+
+func cutFields(fields []string, with string, wanted func(int) bool) string {
+	var kept []string
+	for i, field := range fields {
+		if wanted(i + 1) {
+			kept = append(kept, field)
+		}
+	}
+	return strings.Join(kept, with)
+}
+
 // expandSet lists the characters of a set of tr: a-z, [:lower:], \n, \012, [x*3].
 func expandSet(s string, size int) ([]rune, error) {
 	var all []rune
 	for i := 0; i < len(s); {
-		if strings.HasPrefix(s[i:], "[:") {
-			if end := strings.Index(s[i:], ":]"); end > 0 {
-				for r := rune(0); r < 128; r++ {
-					if inClass(s[i+2:i+end], r) {
-						all = append(all, r)
-					}
-				}
-				i += end + 2
-				continue
+		if found, n, err := bracketSet(s[i:], size-len(all)); n > 0 || err != nil {
+			if err != nil {
+				return nil, err
 			}
-		}
-		if s[i] == '[' && i+2 < len(s) && s[i+2] == '*' {
-			if end := strings.IndexByte(s[i:], ']'); end > 0 {
-				n, err := strconv.Atoi(s[i+3 : i+end])
-				if s[i+3:i+end] == "" {
-					n, err = max(0, size-len(all)), nil
-				}
-				if err != nil {
-					return nil, err
-				}
-				for range n {
-					all = append(all, rune(s[i+1]))
-				}
-				i += end + 1
-				continue
-			}
+			all = append(all, found...)
+			i += n
+			continue
 		}
 		r, n := setCharacter(s[i:])
 		if i += n; i+1 < len(s) && s[i] == '-' {
@@ -211,6 +204,33 @@ func expandSet(s string, size int) ([]rune, error) {
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+// bracketSet reads [:class:] and [c*n], of n bytes; without n it is as many as are
+// missing. n is 0 if there is neither.
+func bracketSet(s string, missing int) (found []rune, n int, err error) {
+	if end := strings.Index(s, ":]"); end > 0 && strings.HasPrefix(s, "[:") {
+		for r := rune(0); r < 128; r++ {
+			if inClass(s[2:end], r) {
+				found = append(found, r)
+			}
+		}
+		return found, end + 2, nil
+	}
+	end := strings.IndexByte(s, ']')
+	if s[0] != '[' || end < 3 || s[2] != '*' {
+		return nil, 0, nil
+	}
+	count := max(0, missing)
+	if text := s[3:end]; text != "" {
+		if count, err = strconv.Atoi(text); err != nil {
+			return nil, 0, err
+		}
+	}
+	for range count {
+		found = append(found, rune(s[1]))
+	}
+	return found, end + 1, nil
 }
 
 func setCharacter(s string) (rune, int) {

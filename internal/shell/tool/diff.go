@@ -35,39 +35,43 @@ func cmpTool(c *Context) int {
 		defer closeRead(r)
 		readers[i] = bufio.NewReaderSize(io.LimitReader(r, limit), chunk)
 	}
-	out, status, line := c.output(), 0, 1
-	for at := int64(1); c.Err() == nil; at++ {
+	out := c.output()
+	return out.done(compareBytes(c, o, out, names, readers))
+}
+
+// compareBytes says where the files differ first; with -l, everywhere.
+func compareBytes(c *Context, o options, out *output, names []string, readers [2]*bufio.Reader) (status int) {
+	line := 1
+	for at := int64(1); c.Err() == nil && !out.failed(); at++ {
 		a, aerr := readers[0].ReadByte()
 		b, berr := readers[1].ReadByte()
-		if aerr != nil || berr != nil {
-			if (aerr == nil) != (berr == nil) {
-				if status = 1; !o.has("s") {
-					out.flush()
-					name := names[0]
-					if berr != nil {
-						name = names[1]
-					}
-					c.Errorf("EOF on %s after byte %d", name, at-1)
+		switch {
+		case aerr != nil && berr != nil:
+			return status
+		case aerr != nil || berr != nil:
+			if !o.has("s") {
+				out.flush()
+				name := names[0]
+				if berr != nil {
+					name = names[1]
 				}
+				c.Errorf("EOF on %s after byte %d", name, at-1)
 			}
-			break
-		}
-		if a != b {
-			status = 1
-			if o.has("s") {
-				break
-			}
-			if !o.has("l") {
-				out.printf("%s %s differ: byte %d, line %d\n", names[0], names[1], at, line)
-				break
-			}
+			return 1
+		case a != b && o.has("s"):
+			return 1
+		case a != b && o.has("l"):
 			out.printf("%d %3o %3o\n", at, a, b)
+			status = 1
+		case a != b:
+			out.printf("%s %s differ: byte %d, line %d\n", names[0], names[1], at, line)
+			return 1
 		}
 		if a == '\n' {
 			line++
 		}
 	}
-	return out.done(status)
+	return status
 }
 
 // A differ is one run of diff.

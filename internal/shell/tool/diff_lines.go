@@ -59,6 +59,8 @@ func (m *myers) compare(a1, a2, b1, b2 int) {
 }
 
 // middle finds a point on a shortest path, by going from both ends.
+//
+//nolint:gocognit // the two loops are the paper's, and mirror each other
 func (m *myers) middle(a1, a2, b1, b2 int) (x, y int) {
 	n, k := a2-a1, b2-b1
 	delta, half := n-k, len(m.forward)/2

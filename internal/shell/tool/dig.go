@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -8,67 +9,29 @@ import (
 )
 
 func dig(c *Context) int {
-	q := question{kind: dnsmessage.TypeA}
-	short, port, server := false, "", ""
-	args := c.Args[1:]
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
-		kind, isKind := recordTypes()[strings.ToUpper(arg)]
-		switch {
-		case arg == "+short":
-			short = true
-		case arg == "+tcp" || arg == "+vc":
-			q.stream = true
-		case strings.HasPrefix(arg, "+time="):
-			d, err := duration(arg[len("+time="):])
-			if err != nil {
-				return c.Usage("not a time: %s", arg)
-			}
-			q.wait = max(d, time.Millisecond)
-		case strings.HasPrefix(arg, "+"): // what only changes how the answer looks
-		case strings.HasPrefix(arg, "@"):
-			server = arg[1:]
-		case (arg == "-p" || arg == "-t" || arg == "-x") && i+1 < len(args):
-			i++
-			switch arg {
-			case "-p":
-				port = args[i]
-			case "-t":
-				if q.kind, isKind = recordTypes()[strings.ToUpper(args[i])]; !isKind {
-					return c.Usage("unknown type %s", args[i])
-				}
-			default:
-				var ok bool
-				if q.name, ok = reverse(args[i]); !ok {
-					return c.Usage("not an address: %s", args[i])
-				}
-				q.kind = dnsmessage.TypePTR
-			}
-		case isKind && (q.name != "" || i+1 < len(args)):
-			q.kind = kind
-		case strings.HasPrefix(arg, "-"):
-			return c.Usage("unknown option %s", arg)
-		case strings.ToUpper(arg) == "IN":
-		default:
-			q.name = arg
-		}
-	}
-	if q.name == "" {
-		return c.Usage("dig [@SERVER] [-p PORT] [-x ADDRESS] [+short] [+tcp] NAME [TYPE]")
-	}
-	if server != "" {
+	d := digger{question: question{kind: dnsmessage.TypeA}}
+	for args := c.Args[1:]; len(args) > 0; {
 		var err error
-		if q.server, err = serverAddress(server, port); err != nil {
+		if args, err = d.argument(args); err != nil {
 			return c.Usage("%s", err)
 		}
 	}
-	a, err := q.anyServer(c)
+	if d.name == "" {
+		return c.Usage("dig [@SERVER] [-p PORT] [-x ADDRESS] [+short] [+tcp] NAME [TYPE]")
+	}
+	if d.at != "" {
+		var err error
+		if d.server, err = serverAddress(d.at, d.port); err != nil {
+			return c.Usage("%s", err)
+		}
+	}
+	a, err := d.anyServer(c)
 	if err != nil {
 		c.Errorf("%s", err)
 		return 9
 	}
 	out := c.output()
-	if short {
+	if d.short {
 		for _, r := range a.Answers {
 			out.line(recordText(r))
 		}
@@ -76,6 +39,61 @@ func dig(c *Context) int {
 	}
 	writeAnswer(out, a)
 	return out.done(0)
+}
+
+// A digger is the command line of dig.
+type digger struct {
+	question
+	short    bool
+	at, port string
+}
+
+// argument reads the first of the arguments, and returns the others.
+func (d *digger) argument(args []string) (rest []string, err error) {
+	arg, rest := args[0], args[1:]
+	kind, isKind := recordTypes()[strings.ToUpper(arg)]
+	switch {
+	case arg == "+short":
+		d.short = true
+	case arg == "+tcp" || arg == "+vc":
+		d.stream = true
+	case strings.HasPrefix(arg, "+time="):
+		d.wait, err = duration(arg[len("+time="):])
+		d.wait = max(d.wait, time.Millisecond)
+	case strings.HasPrefix(arg, "+"): // what only changes how the answer looks
+	case strings.HasPrefix(arg, "@"):
+		d.at = arg[1:]
+	case strings.HasPrefix(arg, "-"):
+		if len(rest) == 0 {
+			return nil, errors.New("unknown option " + arg)
+		}
+		return rest[1:], d.flag(arg, rest[0])
+	case isKind && (d.name != "" || len(rest) > 0):
+		d.kind = kind
+	case strings.ToUpper(arg) == "IN":
+	default:
+		d.name = arg
+	}
+	return rest, err
+}
+
+func (d *digger) flag(flag, value string) error {
+	ok := true
+	switch flag {
+	case "-p":
+		d.port = value
+	case "-t":
+		d.kind, ok = recordTypes()[strings.ToUpper(value)]
+	case "-x":
+		d.kind = dnsmessage.TypePTR
+		d.name, ok = reverse(value)
+	default:
+		return errors.New("unknown option " + flag)
+	}
+	if !ok {
+		return errors.New("bad value of " + flag + ": " + value)
+	}
+	return nil
 }
 
 // codeName is how dig writes what a server answered.
@@ -160,16 +178,23 @@ func nslookup(c *Context) int {
 		}
 	}
 	kinds := []dnsmessage.Type{dnsmessage.TypeA, dnsmessage.TypeAAAA}
-	if name, ok := reverse(q.name); ok {
+	kind, known := recordTypes()[strings.ToUpper(o.value('t'))]
+	name, isAddress := reverse(q.name)
+	switch {
+	case isAddress:
 		q.name, kinds = name, []dnsmessage.Type{dnsmessage.TypePTR}
-	} else if o.has("t") {
-		kind, ok := recordTypes()[strings.ToUpper(o.value('t'))]
-		if !ok {
-			return c.Usage("unknown type %s", o.value('t'))
-		}
+	case o.has("t") && !known:
+		return c.Usage("unknown type %s", o.value('t'))
+	case known:
 		kinds = []dnsmessage.Type{kind}
 	}
-	out, found := c.output(), false
+	out := c.output()
+	return out.done(q.lookUp(c, out, kinds))
+}
+
+// lookUp asks for each kind of record, and writes what is found.
+func (q question) lookUp(c *Context, out *output, kinds []dnsmessage.Type) int {
+	found := false
 	code := dnsmessage.RCodeSuccess
 	for _, q := range q.lookups() {
 		for _, q.kind = range kinds {
@@ -188,7 +213,7 @@ func nslookup(c *Context) int {
 			}
 		}
 		if found {
-			return out.done(0)
+			return 0
 		}
 	}
 	if code == dnsmessage.RCodeSuccess {
@@ -196,7 +221,7 @@ func nslookup(c *Context) int {
 	} else {
 		out.line(q.name + " not found: " + codeName(code))
 	}
-	return out.done(1)
+	return 1
 }
 
 func writeLookup(out *output, program string, r dnsmessage.Resource) {

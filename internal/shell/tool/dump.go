@@ -230,42 +230,47 @@ func stringsTool(c *Context) int {
 	if err != nil || least < 1 {
 		return c.Usage("-n needs a number")
 	}
-	format := map[string]string{"": "", "d": "%7d ", "x": "%7x ", "o": "%7o "}[o.value('t')]
-	out := c.output()
+	f := textFinder{out: c.output(), least: int(least), format: map[string]string{"d": "%7d ", "x": "%7x ", "o": "%7o "}[o.value('t')]}
 	status := c.each(o.operands, func(name string, r io.Reader) error {
-		buf, text, at := make([]byte, chunk), []byte{}, int64(0)
-		show := func() {
-			if int64(len(text)) >= least {
-				if o.has("f") {
-					out.text(name + ": ")
-				}
-				if format != "" {
-					out.printf(format, at-int64(len(text)))
-				}
-				out.line(string(text))
-			}
-			text = text[:0]
+		f.at, f.text, f.prefix = 0, nil, ""
+		if o.has("f") {
+			f.prefix = name + ": "
 		}
-		for {
-			n, err := r.Read(buf)
-			for _, ch := range buf[:n] {
-				if ch >= ' ' && ch <= '~' || ch == '\t' {
-					text = append(text, ch)
-				} else {
-					show()
-				}
-				at++
-			}
-			switch {
-			case errors.Is(err, io.EOF):
-				show()
-				return nil
-			case err != nil:
-				return err
-			case out.failed():
-				return errStop
-			}
-		}
+		_, err := io.Copy(&f, r)
+		f.show()
+		return err
 	})
-	return out.done(status)
+	return f.out.done(status)
+}
+
+// A textFinder shows the texts in what is written to it.
+type textFinder struct {
+	out            *output
+	least          int // length of a text
+	format, prefix string
+	text           []byte
+	at             int64
+}
+
+func (f *textFinder) Write(p []byte) (int, error) {
+	for _, ch := range p {
+		if ch >= ' ' && ch <= '~' || ch == '\t' {
+			f.text = append(f.text, ch)
+		} else {
+			f.show()
+		}
+		f.at++
+	}
+	return len(p), f.out.err
+}
+
+func (f *textFinder) show() {
+	if len(f.text) >= f.least {
+		f.out.text(f.prefix)
+		if f.format != "" {
+			f.out.printf(f.format, f.at-int64(len(f.text)))
+		}
+		f.out.line(string(f.text))
+	}
+	f.text = f.text[:0]
 }

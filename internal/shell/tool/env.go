@@ -175,10 +175,23 @@ func watch(c *Context) int {
 	if len(o.operands) == 0 {
 		return c.Usage("a command is needed")
 	}
+	command := o.operands
+	if len(command) == 1 { // watch 'ls -l'
+		words, err := splitWords(command[0], " \t\n")
+		if err != nil || len(words) == 0 {
+			return c.Usage("not a command: %s", command[0])
+		}
+		command = words
+	}
+	return c.watch(o, command, every)
+}
+
+// watch runs a command and shows what it writes, until it is told to stop.
+func (c *Context) watch(o options, command []string, every time.Duration) int {
 	for before := ""; ; {
 		var b strings.Builder
 		n := *c
-		n.Args, n.Stdin, n.Stdout, n.Stderr = o.operands, strings.NewReader(""), &b, &b
+		n.Args, n.Stdin, n.Stdout, n.Stderr = command, strings.NewReader(""), &b, &b
 		n.StdinTTY, n.StdoutTTY, n.Terminal = false, false, nil
 		status := c.Start(&n)
 		if c.Err() != nil {

@@ -211,23 +211,26 @@ func ln(c *Context) int {
 		if inDir {
 			at = join(at, base(name))
 		}
-		if o.has("f") {
-			if n, err := lstat(at); err == nil && !n.isDir() {
-				if err := os.Remove(at); err != nil {
-					return err
-				}
-			}
-		}
-		if !o.has("s") {
-			return os.Link(path, at)
-		}
-		if o.has("r") {
-			if short, err := filepath.Rel(filepath.Dir(at), path); err == nil {
-				name = short
-			}
-		}
-		return os.Symlink(name, at)
+		return link(o, name, path, at)
 	})
+}
+
+// link makes one link at a place to what the user calls name.
+func link(o options, name, path, at string) error {
+	if n, err := lstat(at); o.has("f") && err == nil && !n.isDir() {
+		if err := os.Remove(at); err != nil {
+			return err
+		}
+	}
+	if !o.has("s") {
+		return os.Link(path, at)
+	}
+	if o.has("r") {
+		if short, err := filepath.Rel(filepath.Dir(at), path); err == nil {
+			name = short
+		}
+	}
+	return os.Symlink(name, at)
 }
 
 func readlink(c *Context) int {

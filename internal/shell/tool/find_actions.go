@@ -186,7 +186,6 @@ func (f *finder) moment(t time.Time, how byte) string {
 }
 
 func (f *finder) field(v *visit, name byte) string {
-	dec := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	switch name {
 	case '%':
 		return "%"
@@ -212,7 +211,11 @@ func (f *finder) field(v *visit, name byte) string {
 	case 'l':
 		return f.target(v)
 	}
-	n := f.inode(v)
+	return f.inodeField(f.inode(v), name)
+}
+
+func (f *finder) inodeField(n inode, name byte) string {
+	dec := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	switch name {
 	case 's':
 		return strconv.FormatInt(n.size, 10)

@@ -11,16 +11,7 @@ func matchGlob(pattern, s string, fold bool) bool {
 	for pattern != "" {
 		switch pattern[0] {
 		case '*':
-			pattern = strings.TrimLeft(pattern, "*")
-			if pattern == "" {
-				return true
-			}
-			for i := range len(s) + 1 {
-				if matchGlob(pattern, s[i:], fold) {
-					return true
-				}
-			}
-			return false
+			return matchStar(strings.TrimLeft(pattern, "*"), s, fold)
 		case '?':
 			if s == "" {
 				return false
@@ -53,6 +44,16 @@ func matchGlob(pattern, s string, fold bool) bool {
 		pattern, s = pattern[n:], s[m:]
 	}
 	return s == ""
+}
+
+// matchStar matches what is behind a star.
+func matchStar(pattern, s string, fold bool) bool {
+	for i := range len(s) + 1 {
+		if pattern == "" || matchGlob(pattern, s[i:], fold) {
+			return true
+		}
+	}
+	return false
 }
 
 func sameRune(a, b rune, fold bool) bool {

@@ -97,12 +97,7 @@ func (p *pager) show() error {
 		}
 		p.clamp()
 		p.draw()
-		// More of the text matters only while the screen is not full.
-		var more <-chan struct{}
-		if n, all := p.src.count(); !all && (n < p.line+p.rows || p.tail) {
-			more = p.src.more
-		}
-		key, err := p.keys.next(more)
+		key, err := p.keys.next(p.more())
 		if err != nil {
 			return errStop // the run was given up, or the terminal has gone
 		}
@@ -110,23 +105,29 @@ func (p *pager) show() error {
 			p.number = min(p.number*10+int(key-'0'), 1<<30)
 			continue
 		}
-		if key != keyNone && key != keyResize {
-			p.message = ""
-		}
-		if key == keyNone {
+		switch key {
+		case keyResize:
+		case keyNone:
 			if p.tail {
 				p.end()
 			}
-			continue
-		}
-		p.tail = p.tail && key == keyResize
-		if err := p.key(key); err != nil {
-			return err
-		}
-		if key != keyResize {
+		default:
+			p.message, p.tail = "", false
+			if err := p.key(key); err != nil {
+				return err
+			}
 			p.number = 0
 		}
 	}
+}
+
+// more is where more of the text is announced. That matters only while the screen
+// is not full, or the end is waited for.
+func (p *pager) more() <-chan struct{} {
+	if n, all := p.src.count(); !all && (n < p.line+p.rows || p.tail) {
+		return p.src.more
+	}
+	return nil
 }
 
 // key obeys one key.

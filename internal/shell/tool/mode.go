@@ -20,19 +20,9 @@ func parseMode(s string, mode uint32, dir bool, umask uint32) (uint32, error) {
 	bad := errors.New("not a mode, such as 755 or u+x,go-w")
 	for _, clause := range strings.Split(s, ",") {
 		at := strings.IndexAny(clause, "+-=")
-		if at < 0 {
+		mask, ok := whose(clause[:max(at, 0)], umask)
+		if at < 0 || !ok {
 			return 0, bad
-		}
-		who, mask := clause[:at], uint32(0)
-		for _, w := range who {
-			bits, ok := map[rune]uint32{'u': 0o4700, 'g': 0o2070, 'o': 0o1007, 'a': 0o7777}[w]
-			if !ok {
-				return 0, bad
-			}
-			mask |= bits
-		}
-		if who == "" {
-			mask = 0o7777 &^ umask
 		}
 		for rest := clause[at:]; rest != ""; {
 			op := rest[0]
@@ -60,6 +50,21 @@ func parseMode(s string, mode uint32, dir bool, umask uint32) (uint32, error) {
 		}
 	}
 	return mode, nil
+}
+
+// whose are the bits of u, g, o and a; of nobody, all but the umask.
+func whose(who string, umask uint32) (mask uint32, ok bool) {
+	for _, w := range who {
+		bits, ok := map[rune]uint32{'u': 0o4700, 'g': 0o2070, 'o': 0o1007, 'a': 0o7777}[w]
+		if !ok {
+			return 0, false
+		}
+		mask |= bits
+	}
+	if who == "" {
+		mask = 0o7777 &^ umask
+	}
+	return mask, true
 }
 
 // modeBits are those of letters such as rwX, or of u, g or o now, for everybody.

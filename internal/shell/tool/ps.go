@@ -67,12 +67,19 @@ func (l lister) column(name string) (column, bool) {
 		return text(strings.ToUpper(strings.Replace(name, "args", "command", 1)), process.command)
 	case "comm", "ucmd":
 		return text("COMMAND", func(p process) string { return p.name })
+	}
+	return l.timeColumn(name)
+}
+
+// timeColumn returns one that is about time, or a share of something.
+func (l lister) timeColumn(name string) (column, bool) {
+	switch name {
 	case "time", "cputime":
 		return column{"TIME", true, func(p process) string { return clock(p.cpu) }}, true
 	case "etime":
 		return column{"ELAPSED", true, func(p process) string { return elapsed(l.up - p.start) }}, true
 	case "etimes":
-		return number("ELAPSED", func(p process) int64 { return int64((l.up - p.start) / time.Second) })
+		return column{"ELAPSED", true, func(p process) string { return strconv.FormatInt(int64((l.up-p.start)/time.Second), 10) }}, true
 	case "start", "stime", "start_time", "lstart":
 		return column{"START", true, l.started}, true
 	case "pcpu", "%cpu", "c":

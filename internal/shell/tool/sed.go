@@ -183,16 +183,25 @@ func (p *sedParser) line() string {
 }
 
 func (p *sedParser) command() error {
-	var cmd sedCommand
-	var err error
-	if cmd.from, err = p.address(); err != nil {
+	cmd, err := p.addresses()
+	if err != nil {
 		return err
+	}
+	cmd.name = p.in[p.at]
+	p.at++
+	return p.rest(cmd)
+}
+
+// addresses reads which lines a command is for.
+func (p *sedParser) addresses() (cmd sedCommand, err error) {
+	if cmd.from, err = p.address(); err != nil {
+		return cmd, err
 	}
 	if p.skip(" \t"); cmd.from != nil && strings.HasPrefix(p.in[p.at:], ",") {
 		p.at++
 		p.skip(" \t")
 		if cmd.to, err = p.address(); err != nil || cmd.to == nil {
-			return errors.Join(err, errors.New("an address is missing behind the comma"))
+			return cmd, errors.Join(err, errors.New("an address is missing behind the comma"))
 		}
 	}
 	for p.skip(" \t"); strings.HasPrefix(p.in[p.at:], "!"); p.skip(" \t") {
@@ -200,10 +209,14 @@ func (p *sedParser) command() error {
 		p.at++
 	}
 	if p.at >= len(p.in) {
-		return errors.New("a command is missing")
+		return cmd, errors.New("a command is missing")
 	}
-	cmd.name = p.in[p.at]
-	p.at++
+	return cmd, nil
+}
+
+// rest reads what belongs to a command behind its name.
+func (p *sedParser) rest(cmd sedCommand) error {
+	var err error
 	switch cmd.name {
 	case '{':
 		p.blocks = append(p.blocks, len(p.program))

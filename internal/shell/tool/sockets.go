@@ -161,15 +161,6 @@ func ss(c *Context) int {
 	if !ok {
 		return 2
 	}
-	networks := []string{}
-	for _, n := range []struct{ flags, network string }{{"t", "tcp"}, {"u", "udp"}, {"x", "unix"}} {
-		if o.has(n.flags) || !o.has("tux") {
-			networks = append(networks, n.network)
-			if n.network != "unix" {
-				networks = append(networks, n.network+"6")
-			}
-		}
-	}
 	var owners map[string][]process
 	if o.has("p") {
 		owners = holders()
@@ -177,10 +168,7 @@ func ss(c *Context) int {
 	head := []string{"Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "Process"}
 	rows := [][]string{head}
 	found := false
-	for _, network := range networks {
-		if v := o.last("46"); v != 0 && strings.HasSuffix(network, "6") != (v == '6') {
-			continue
-		}
+	for _, network := range networks(o) {
 		all, err := sockets(network)
 		if err != nil {
 			continue // a kernel without IPv6, or gVisor without that list
@@ -204,6 +192,18 @@ func ss(c *Context) int {
 		aligned(out, rows, []bool{true, true, false, false, true, true, true})
 	}
 	return out.done(0)
+}
+
+// networks are those that ss's flags ask for.
+func networks(o options) []string {
+	var all []string
+	for _, n := range []struct{ flag, name string }{{"t", "tcp"}, {"t", "tcp6"}, {"u", "udp"}, {"u", "udp6"}, {"x", "unix"}} {
+		version := o.last("46")
+		if (o.has(n.flag) || !o.has("tux")) && (version == 0 || strings.HasSuffix(n.name, "6") == (version == '6')) {
+			all = append(all, n.name)
+		}
+	}
+	return all
 }
 
 func socketRow(s socket, owners map[string][]process) []string {
@@ -256,16 +256,7 @@ func lsof(c *Context) int {
 	if err != nil {
 		return c.Errorf("%s", reason(err))
 	}
-	known := map[string]socket{}
-	for _, network := range []string{"tcp", "tcp6", "udp", "udp6", "unix"} {
-		list, err := sockets(network)
-		if err != nil {
-			continue
-		}
-		for _, s := range list {
-			known[s.inode] = s
-		}
-	}
+	known := socketsByInode()
 	names := map[string]bool{}
 	for _, name := range o.operands {
 		if path, err := filepath.EvalSymlinks(c.Path(name)); err == nil {
@@ -275,8 +266,7 @@ func lsof(c *Context) int {
 	a := newAccounts()
 	rows := [][]string{{"COMMAND", "PID", "USER", "FD", "NAME"}}
 	for _, p := range all {
-		if o.has("p") && !slices.Contains(strings.Split(o.value('p'), ","), strconv.Itoa(p.pid)) ||
-			o.has("c") && !strings.HasPrefix(p.name, o.value('c')) || o.has("u") && a.user(p.uid) != o.value('u') {
+		if !lsofWants(o, p, a) {
 			continue
 		}
 		for _, fd := range openFiles(p.pid) {
@@ -288,18 +278,41 @@ func lsof(c *Context) int {
 		}
 	}
 	out := c.output()
-	if o.has("t") {
-		var pids []string
+	switch {
+	case len(rows) == 1:
+		return 1
+	case o.has("t"):
+		before := ""
 		for _, row := range rows[1:] {
-			pids = append(pids, row[1])
+			if row[1] != before {
+				out.line(row[1])
+			}
+			before = row[1]
 		}
-		for _, pid := range slices.Compact(pids) {
-			out.line(pid)
-		}
-	} else if len(rows) > 1 {
+	default:
 		aligned(out, rows, []bool{true, false, true, false, true})
 	}
-	return out.done(map[bool]int{true: 1, false: 0}[len(rows) == 1])
+	return out.done(0)
+}
+
+func lsofWants(o options, p process, a accounts) bool {
+	return (!o.has("p") || slices.Contains(strings.Split(o.value('p'), ","), strconv.Itoa(p.pid))) &&
+		(!o.has("c") || strings.HasPrefix(p.name, o.value('c'))) && (!o.has("u") || a.user(p.uid) == o.value('u'))
+}
+
+// socketsByInode are all sockets, as far as the system lists them.
+func socketsByInode() map[string]socket {
+	known := map[string]socket{}
+	for _, network := range networks(options{}) {
+		list, err := sockets(network)
+		if err != nil {
+			continue
+		}
+		for _, s := range list {
+			known[s.inode] = s
+		}
+	}
+	return known
 }
 
 // openFiles are the descriptors, the directory and the program of a process.

@@ -61,19 +61,26 @@ func (e *editor) motion(key rune, n int, counted bool) (to spot, kind int, ok bo
 	case '/', '?', 'n', 'N', '*', '#':
 		to, err = e.look(key)
 	case '\'', '`':
-		var mark rune
-		if mark, err = e.key(); err == nil {
-			if to, ok = e.marks[mark]; !ok || to.y >= len(e.lines) {
-				return e.at, kind, true, errNoMotion
-			}
-			if key == '\'' {
-				kind, to.x = whole, indentOf(e.lines[to.y])
-			}
+		to, err = e.marked()
+		if key == '\'' {
+			kind, to.x = whole, indentOf(e.lines[to.y])
 		}
 	default:
 		ok = false
 	}
 	return to, kind, ok, err
+}
+
+// marked is the place of a mark.
+func (e *editor) marked() (spot, error) {
+	mark, err := e.key()
+	if err != nil {
+		return e.at, err
+	}
+	if to, ok := e.marks[mark]; ok && to.y < len(e.lines) {
+		return to, nil
+	}
+	return e.at, errNoMotion
 }
 
 func (e *editor) vertical(key rune, n int) (spot, int, bool, error) {

@@ -262,14 +262,7 @@ func (e *editor) other(key rune, n int) error {
 	case 'z':
 		return e.place()
 	case 'Z':
-		switch second, err := e.key(); {
-		case err != nil:
-			return err
-		case second == 'Z':
-			return e.execute("x")
-		case second == 'Q':
-			return errLeave
-		}
+		return e.leave()
 	case ':':
 		text, err := e.prompt(":")
 		if err != nil {
@@ -282,6 +275,19 @@ func (e *editor) other(key rune, n int) error {
 		}
 	}
 	return nil
+}
+
+// leave is ZZ and ZQ.
+func (e *editor) leave() error {
+	switch second, err := e.key(); {
+	case err != nil:
+		return err
+	case second == 'Z':
+		return e.execute("x")
+	case second == 'Q':
+		return errLeave
+	}
+	return errAborted
 }
 
 func (e *editor) scroll(n int) {

@@ -74,34 +74,44 @@ func (n counts) cells(o options) []string {
 func count(r io.Reader, all bool) (counts, error) {
 	var n counts
 	buf := make([]byte, chunk)
-	inWord, width := false, int64(0)
+	var w wordCount
 	for {
 		k, err := r.Read(buf)
 		b := buf[:k]
 		n.bytes += int64(k)
 		n.lines += int64(bytes.Count(b, []byte{'\n'}))
 		if all {
-			for _, ch := range b {
-				space := ch == ' ' || ch >= '\t' && ch <= '\r'
-				if !space && !inWord {
-					n.words++
-				}
-				inWord = !space
-				if utf8.RuneStart(ch) {
-					n.chars++
-					width++
-				}
-				if ch == '\n' {
-					n.longest, width = max(n.longest, width-1), 0
-				}
-			}
+			w.count(&n, b)
 		}
 		if err != nil {
-			n.longest = max(n.longest, width)
+			n.longest = max(n.longest, w.width)
 			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return n, err
+		}
+	}
+}
+
+// A wordCount is where in a text a count is.
+type wordCount struct {
+	inside bool // a word
+	width  int64
+}
+
+func (w *wordCount) count(n *counts, b []byte) {
+	for _, ch := range b {
+		space := ch == ' ' || ch >= '\t' && ch <= '\r'
+		if !space && !w.inside {
+			n.words++
+		}
+		w.inside = !space
+		if utf8.RuneStart(ch) {
+			n.chars++
+			w.width++
+		}
+		if ch == '\n' {
+			n.longest, w.width = max(n.longest, w.width-1), 0
 		}
 	}
 }
