@@ -40,6 +40,10 @@ func AgentImage(ctx context.Context, arch, version string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	return agentImage(agent, shell, arch, version)
+}
+
+func agentImage(agent, shell []byte, arch, version string) (v1.Image, error) {
 	img, err := addFiles(empty.Image, []file{{name: Agent, mode: 0o755, body: agent}, {name: Shell, mode: 0o755, body: shell}})
 	if err != nil {
 		return nil, err
