@@ -107,6 +107,7 @@ func basics() []Tool {
 	return []Tool{
 		{"[", "", testTool},
 		{"basename", "basename [-a] [-s SUFFIX] NAME [SUFFIX]: show the last part of a path", basename},
+		{"clear", "clear: empty the terminal", clearScreen},
 		{"dirname", "dirname PATH...: show all but the last part of a path", dirname},
 		{"echo", "", echo},
 		{"false", "", falsity},

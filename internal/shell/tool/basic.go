@@ -60,6 +60,13 @@ func printf(c *Context) int {
 	}
 }
 
+// clearScreen empties the terminal, and what can be scrolled back to.
+func clearScreen(c *Context) int {
+	out := c.output()
+	out.text("\x1b[H\x1b[2J\x1b[3J")
+	return out.done(0)
+}
+
 func truth(*Context) int   { return 0 }
 func falsity(*Context) int { return 1 }
 

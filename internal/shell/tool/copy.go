@@ -115,8 +115,8 @@ func (k *copier) replaces(from inode, shown, to string) (bool, error) {
 	if err != nil {
 		return true, nil //nolint:nilerr // there is nothing to replace; what else is wrong is seen by writing
 	}
-	real, err := stat(to)
-	if from.same(n) || err == nil && from.same(real) && !from.isLink() {
+	behind, err := stat(to)
+	if from.same(n) || err == nil && from.same(behind) && !from.isLink() {
 		return false, errors.New("it and " + shown + " are the same file")
 	}
 	switch {
@@ -126,7 +126,7 @@ func (k *copier) replaces(from inode, shown, to string) (bool, error) {
 		return k.c.ask(k.answers, "overwrite '"+shown+"'?"), nil
 	case n.isDir() && !from.isDir():
 		return false, errors.New("cannot overwrite directory " + shown)
-	case from.isDir() && !n.isDir() && (err != nil || !real.isDir()):
+	case from.isDir() && !n.isDir() && (err != nil || !behind.isDir()):
 		return false, errors.New("cannot overwrite " + shown + " with a directory")
 	}
 	return true, nil

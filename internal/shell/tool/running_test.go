@@ -2,6 +2,7 @@ package tool
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ func TestPs(t *testing.T) {
 		t.Errorf("ps aux: %+v", got)
 	}
 	for _, command := range []string{"ps", "ps -ef", "ps -l", "ps -e", "top -b -n 1", "top"} {
-		if got := run(t, "/", "", words(command)...); !strings.Contains(got.stdout, pid) || !strings.Contains(got.stdout, "tool.test") || got.status != 0 {
+		if got := run(t, "/", "", words(command)...); !strings.Contains(got.stdout, pid) || !strings.Contains(got.stdout, filepath.Base(os.Args[0])) || got.status != 0 {
 			t.Errorf("%s: %+v", command, got)
 		}
 	}

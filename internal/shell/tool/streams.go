@@ -177,7 +177,7 @@ func records(r io.Reader, end byte, f func(record []byte, last bool) bool) error
 			part = long
 		}
 		if err != nil && len(part) == 0 {
-			return nil //nolint:nilerr // it is io.EOF
+			return nil
 		}
 		whole, ended := bytes.CutSuffix(part, []byte{end})
 		if !f(whole, !ended) || err != nil {

@@ -149,8 +149,12 @@ func uname(c *Context) int {
 	}
 	var parts []string
 	for _, p := range []struct{ flag, text string }{
-		{"s", unix.ByteSliceToString(u.Sysname[:])}, {"n", unix.ByteSliceToString(u.Nodename[:])}, {"r", unix.ByteSliceToString(u.Release[:])},
-		{"v", unix.ByteSliceToString(u.Version[:])}, {"m", unix.ByteSliceToString(u.Machine[:])}, {"o", system},
+		{"s", unix.ByteSliceToString(u.Sysname[:])},
+		{"n", unix.ByteSliceToString(u.Nodename[:])},
+		{"r", unix.ByteSliceToString(u.Release[:])},
+		{"v", unix.ByteSliceToString(u.Version[:])},
+		{"m", unix.ByteSliceToString(u.Machine[:])},
+		{"o", system},
 	} {
 		if o.has(p.flag+"a") || p.flag == "s" && len(o.given) == 0 {
 			parts = append(parts, p.text)
