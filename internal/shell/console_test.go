@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 15 * time.Second
+const patience = 60 * time.Second
 
 // A console is a shell on a terminal, as a person sees it.
 type console struct {
@@ -53,7 +53,7 @@ func startConsole(t *testing.T, cmd *exec.Cmd, cols, rows int) *console {
 	go c.draw()
 	t.Cleanup(func() {
 		c.tty.Close() // hangs up
-		cmd.Wait()  //nolint:errcheck // tests look at the status themselves
+		cmd.Wait()    //nolint:errcheck // tests look at the status themselves
 	})
 	return c
 }

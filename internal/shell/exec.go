@@ -267,7 +267,7 @@ func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Proc
 	case errors.Is(err, syscall.ENOEXEC):
 		return nil, &programError{126, "cannot execute: not a program for this machine"}
 	case errors.As(err, &errno):
-		return nil, &programError{126, errno.Error()}
+		return nil, &programError{126, capital(errno.Error())}
 	}
 	return p, err
 }
@@ -353,7 +353,8 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 	saved := s.tty.state()
 	ended := make(chan struct{})
 	defer close(ended)
-	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, sys.Setpgid, ended) })
+	missed := sys.Setpgid || ctx.Err() != nil
+	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, missed, ended) })
 	defer stop()
 	for {
 		var status unix.WaitStatus
@@ -384,15 +385,15 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 }
 
 // giveUp ends a program of which the context has ended. Ctrl-C and kill have
-// sent their signals already; a program may live on after them. One that was
-// just about to get the terminal has missed Ctrl-C.
-func giveUp(ctx context.Context, pid int, leads bool, ended <-chan struct{}) {
+// sent their signals already; a program may live on after them. But one that
+// was just about to start, or to get the terminal, has missed Ctrl-C.
+func giveUp(ctx context.Context, pid int, missed bool, ended <-chan struct{}) {
 	var s signalled
 	switch cause := context.Cause(ctx); {
 	case errors.As(cause, &s):
 		return
 	case errors.Is(cause, errInterrupted):
-		if leads {
+		if missed {
 			syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may be gone
 		}
 		return

@@ -4,9 +4,12 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/interp"
@@ -25,8 +28,9 @@ func (s *Shell) openHandler(ctx context.Context, path string, flag int, perm os.
 	case "/dev/stderr", "/dev/fd/2":
 		return duplicate(hc.Stderr, path)
 	}
+	named := path
 	if path == "" {
-		return nil, &os.PathError{Op: "open", Path: path, Err: unix.ENOENT}
+		return nil, s.openError(named, unix.ENOENT)
 	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(hc.Dir, path)
@@ -35,8 +39,28 @@ func (s *Shell) openHandler(ctx context.Context, path string, flag int, perm os.
 	if err != nil && path == "/dev/null" {
 		return null{}, nil
 	}
-	return f, err
+	if err != nil {
+		return nil, s.openError(named, err)
+	}
+	return f, nil
 }
+
+// openError says it as shells do: NAME: FILE: No such file or directory. The
+// interpreter wants this type.
+func (s *Shell) openError(path string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = plainError{errno}
+	}
+	return &os.PathError{Op: s.name + ":", Path: path, Err: err}
+}
+
+// A plainError is an error with a capital letter.
+type plainError struct{ syscall.Errno }
+
+func (e plainError) Error() string { return capital(e.Errno.Error()) }
+
+func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // createFlag keeps /dev from being filled with files.
 func createFlag(path string, flag int) int {

@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
+	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 
 	"github.com/cloudssh/cloudssh/internal/shell/line"
@@ -29,7 +31,7 @@ type prompter struct {
 	mu     sync.Mutex
 	wake   context.CancelCauseFunc // ends the editor's read
 	warned bool                    // of stopped jobs
-	whole  context.CancelCauseFunc // ends the line between two statements
+	cut    atomic.Bool             // the line was interrupted
 }
 
 // interact is an interactive shell.
@@ -99,10 +101,11 @@ func (p *prompter) signal(sig os.Signal) {
 	}
 	switch sig {
 	case syscall.SIGINT:
-		j := p.current()
-		j.interrupt()
-		if j.over() {
-			p.endLine()
+		p.cut.Store(true)
+		if j := p.current(); j.over() {
+			p.wakeUp(line.ErrInterrupted)
+		} else {
+			j.interrupt()
 		}
 	case syscall.SIGTSTP:
 		p.current().suspend()
@@ -110,14 +113,6 @@ func (p *prompter) signal(sig os.Signal) {
 		p.hungUp()
 		p.current().kill(syscall.SIGHUP)
 		p.wakeUp(io.EOF)
-	}
-}
-
-func (p *prompter) endLine() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.whole != nil {
-		p.whole(errInterrupted)
 	}
 }
 
@@ -184,12 +179,9 @@ func (p *prompter) line(text string) {
 		p.setStatus()
 		return
 	}
-	ctx, stop := context.WithCancelCause(p.ctx)
-	p.mu.Lock()
-	p.whole = stop
-	p.mu.Unlock()
+	p.cut.Store(false)
 	for _, stmt := range file.Stmts {
-		if !p.statement(ctx, stmt) {
+		if !p.statement(stmt) {
 			return
 		}
 	}
@@ -198,14 +190,17 @@ func (p *prompter) line(text string) {
 // statement runs one statement, and says whether the line goes on. One that is
 // stopped, or does not end although it was interrupted twice, keeps the
 // interpreter that it has; the shell goes on with a copy from before it.
-func (p *prompter) statement(ctx context.Context, stmt *syntax.Stmt) bool {
-	j := newJob(ctx, 0, jobText(stmt))
+func (p *prompter) statement(stmt *syntax.Stmt) bool {
+	j := newJob(p.ctx, 0, jobText(stmt))
 	p.setForeground(j)
+	if p.cut.Load() {
+		j.stop(errInterrupted) // Ctrl-C came between two statements
+	}
 	runner, after := p.runner, p.runner.Subshell()
 	mode := p.tty.state()
 	ended := make(chan struct{})
 	go func() {
-		status, _ := p.runStmts(context.WithValue(j.ctx, jobKey{}, j), runner, []*syntax.Stmt{stmt})
+		status := p.guarded(context.WithValue(j.ctx, jobKey{}, j), runner, []*syntax.Stmt{stmt})
 		if cause := context.Cause(j.ctx); cause != nil {
 			status = causeStatus(cause)
 		}
@@ -226,13 +221,26 @@ func (p *prompter) statement(ctx context.Context, stmt *syntax.Stmt) bool {
 		p.runner = after
 	}
 	p.status = j.status
-	if context.Cause(j.ctx) != nil {
+	if cause := context.Cause(j.ctx); cause != nil {
+		p.status = causeStatus(cause)
 		p.tty.restore(mode)
 		fmt.Fprintln(p.Stderr) //nolint:errcheck // a terminal that is gone is noticed when reading
 		p.setStatus()
 		return false
 	}
 	return !p.runner.Exited() && !p.gone()
+}
+
+// guarded is runStmts that outlives a mistake.
+func (p *prompter) guarded(ctx context.Context, runner *interp.Runner, stmts []*syntax.Stmt) (status int) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.mistake(r)
+			status = 2
+		}
+	}()
+	status, _ = p.runStmts(ctx, runner, stmts)
+	return status
 }
 
 func (p *prompter) leaveStopped(j *job) {

@@ -54,6 +54,8 @@ type job struct {
 	halted   []int // those of them that have stopped
 	told     state // what the user has been told
 	disowned bool
+
+	interrupts int
 }
 
 func newJob(ctx context.Context, id int, text string) *job {
@@ -146,7 +148,8 @@ func (j *job) wait(ctx context.Context, orStopped bool) (state, error) {
 // What does not end is left alone when it is interrupted again.
 func (j *job) interrupt() {
 	j.mu.Lock()
-	group, again := j.group, j.ctx.Err() != nil && len(j.programs) == 0
+	j.interrupts++
+	group, again := j.group, j.interrupts > 1 && len(j.programs) == 0
 	j.mu.Unlock()
 	if group != 0 {
 		syscall.Kill(-group, syscall.SIGINT) //nolint:errcheck // it may be gone
@@ -293,10 +296,7 @@ func (j *job) describe(mark byte) string {
 	return fmt.Sprintf("[%d]%c  %-23s %s%s", j.id, mark, what, j.text, suffix)
 }
 
-func signalText(sig syscall.Signal) string {
-	text := sig.String()
-	return strings.ToUpper(text[:1]) + text[1:]
-}
+func signalText(sig syscall.Signal) string { return capital(sig.String()) }
 
 // A table has the jobs that the user can speak of.
 type table struct {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -180,7 +181,13 @@ func (p *prompter) shortDir(base bool) string {
 }
 
 // readLine reads a line with the editor, or without a terminal as it comes.
-func (p *prompter) readLine(prompt string) (string, error) {
+func (p *prompter) readLine(prompt string) (text string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.mistake(r)
+			text, err = "", line.ErrInterrupted
+		}
+	}()
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	defer cancel(nil)
 	p.mu.Lock()
@@ -196,6 +203,7 @@ func (p *prompter) readLine(prompt string) (string, error) {
 		return "", err
 	}
 	defer p.tty.turn.pass()
+	p.tty.take()
 	undo, err := p.tty.raw(true)
 	if err != nil {
 		return "", err
@@ -212,6 +220,12 @@ func (p *prompter) readLine(prompt string) (string, error) {
 		Complete: p.complete,
 	}
 	return e.ReadLine(prompt)
+}
+
+// mistake says what must not happen. The shell goes on: it is all that the user
+// has in this container.
+func (s *Shell) mistake(what any) {
+	fmt.Fprintf(s.Stderr, "%s: a mistake in cloudssh: %v\n%s", s.name, what, debug.Stack()) //nolint:errcheck // there is nobody left to tell
 }
 
 // readKey reads a key, or notices that the terminal has another size.
@@ -234,7 +248,11 @@ func (p *prompter) readKey(ctx context.Context, resized <-chan os.Signal, b []by
 	n, err := readPolled(ctx, p.tty.file, b)
 	cancel(nil)
 	<-watched
-	if err != nil && !errors.Is(err, line.ErrResized) {
+	if errors.Is(err, syscall.EIO) && p.tty.taken() {
+		p.tty.take() // by a program that was started and given up at once
+		return 0, nil
+	}
+	if err != nil && !errors.Is(err, line.ErrResized) && !errors.Is(err, line.ErrInterrupted) {
 		p.hungUp() // a terminal that is there has no end
 		err = io.EOF
 	}
@@ -250,6 +268,9 @@ func (p *prompter) readPlain(ctx context.Context, prompt string) (string, error)
 	for {
 		b, err := source.next()
 		switch {
+		case errors.Is(err, line.ErrInterrupted):
+			fmt.Fprintln(p.Stderr) //nolint:errcheck // what is gone is noticed when reading
+			return "", err
 		case err != nil && len(text) > 0:
 			return string(text), nil
 		case err != nil:

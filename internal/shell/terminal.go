@@ -86,10 +86,23 @@ func (t *terminal) state() *unix.Termios {
 	return state
 }
 
+// set waits until what was written is out, which signals interrupt.
+func (t *terminal) set(state *unix.Termios) error {
+	return again(func() error { return unix.IoctlSetTermios(t.fd, setTermiosDrain, state) })
+}
+
+func again(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
 // restore sets the mode to what it was.
 func (t *terminal) restore(state *unix.Termios) {
 	if t != nil && state != nil {
-		unix.IoctlSetTermios(t.fd, setTermiosDrain, state) //nolint:errcheck // the terminal may be gone
+		t.set(state) //nolint:errcheck // the terminal may be gone
 	}
 }
 
@@ -103,10 +116,16 @@ func (t *terminal) ours() int {
 	return t.group
 }
 
+// taken says whether the terminal is there, but another process group has it.
+func (t *terminal) taken() bool {
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	return err == nil && group != t.group
+}
+
 // give makes a process group the terminal's foreground.
 func (t *terminal) give(group int) {
 	if t != nil {
-		setForeground(t.fd, group) //nolint:errcheck // it may not be our controlling terminal
+		again(func() error { return setForeground(t.fd, group) }) //nolint:errcheck // it may not be our controlling terminal
 	}
 }
 
@@ -143,7 +162,7 @@ func (t *terminal) raw(forEditor bool) (undo func(), err error) {
 	}
 	state.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	state.Cc[unix.VMIN], state.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(t.fd, setTermiosDrain, &state); err != nil {
+	if err := t.set(&state); err != nil {
 		return nil, err
 	}
 	return func() { t.restore(before) }, nil
