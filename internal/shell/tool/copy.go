@@ -278,36 +278,8 @@ func (k *copier) file(from, to string, n inode) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, interruptible{k.c, r})
+	_, err = io.Copy(w, interruptible{r, k.c})
 	return errors.Join(err, w.Close())
-}
-
-// interruptible ends when the run does: a copy may take long.
-type interruptible struct {
-	c *Context
-	f *os.File
-}
-
-func (i interruptible) Read(p []byte) (int, error) {
-	if err := i.c.Err(); err != nil {
-		return 0, err
-	}
-	return i.f.Read(p)
-}
-
-// WriteTo lets the kernel copy, a piece at a time.
-func (i interruptible) WriteTo(w io.Writer) (sum int64, err error) {
-	const piece = 64 << 20
-	for i.c.Err() == nil {
-		n, err := io.CopyN(w, i.f, piece)
-		if sum += n; err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return sum, err
-		}
-	}
-	return sum, i.c.Err()
 }
 
 // statTool is stat.

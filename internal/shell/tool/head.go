@@ -156,14 +156,15 @@ func (p part) tail(out *output, r io.Reader) error {
 	if p.other {
 		return p.from(out, r)
 	}
-	if f, ok := r.(*os.File); ok {
+	if f, ok := fileOf(r); ok {
 		if done, err := p.end(out, f); done || err != nil {
 			return err
 		}
 	}
 	if p.bytes {
-		all, err := io.ReadAll(r)
-		_, werr := out.Write(all[max(0, len(all)-int(p.n)):])
+		last := lastBytes{n: int(p.n)}
+		_, err := io.Copy(&last, r)
+		_, werr := out.Write(last.kept[max(0, len(last.kept)-last.n):])
 		return errors.Join(err, werr)
 	}
 	if p.n == 0 {
@@ -192,6 +193,20 @@ func (p part) tail(out *output, r io.Reader) error {
 		out.text(ring[at])
 	}
 	return err
+}
+
+// A lastBytes keeps the last n bytes written to it, and a few more.
+type lastBytes struct {
+	n    int
+	kept []byte
+}
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	l.kept = append(l.kept, p...)
+	if len(l.kept) > 2*l.n+chunk {
+		l.kept = l.kept[:copy(l.kept, l.kept[len(l.kept)-l.n:])]
+	}
+	return len(p), nil
 }
 
 // from shows what begins with line or byte n.
@@ -283,7 +298,7 @@ type followed struct {
 
 // add keeps on reading a file from where it has been read to.
 func (w *follower) add(name string, r io.Reader) error {
-	old, ok := r.(*os.File)
+	old, ok := fileOf(r)
 	if !ok {
 		return nil
 	}

@@ -32,7 +32,7 @@ type source struct {
 
 func newSource(r io.Reader) *source {
 	s := &source{more: make(chan struct{}, 1)}
-	if f, ok := r.(*os.File); ok {
+	if f, ok := fileOf(r); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
 			s.file = f
 		}

@@ -1,6 +1,8 @@
 package tool
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,6 +44,24 @@ func TestPs(t *testing.T) {
 		if got := run(t, "/", "", words(command)...); !strings.Contains(got.stdout, pid) || !strings.Contains(got.stdout, filepath.Base(os.Args[0])) || got.status != 0 {
 			t.Errorf("%s: %+v", command, got)
 		}
+	}
+}
+
+// TestInterrupted reads what has no end.
+func TestInterrupted(t *testing.T) {
+	for _, command := range []string{"cat /dev/zero", "sha256sum /dev/zero", "grep x /dev/zero", "wc /dev/zero", "tail -c 5 /dev/zero", "yes", "sleep 1000", "cp /dev/zero /dev/null"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := newContext(t, "/", words(command)...)
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Context, c.Stdin, c.Stdout, c.Stderr = ctx, strings.NewReader(""), null, io.Discard
+		done := make(chan int)
+		go func() { done <- lookup(t, c.Args[0]).Run(c) }()
+		cancel()
+		<-done
+		null.Close()
 	}
 }
 

@@ -94,7 +94,45 @@ func (c *Context) open(name string) (io.ReadCloser, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errors.Join(syscall.EISDIR, f.Close())
 	}
-	return f, nil
+	return interruptible{f, c}, nil
+}
+
+// An interruptible file cannot be read any more once the run has been given up:
+// there are endless ones.
+type interruptible struct {
+	*os.File
+	c *Context
+}
+
+func (i interruptible) Read(p []byte) (int, error) {
+	if err := i.c.Err(); err != nil {
+		return 0, err
+	}
+	return i.File.Read(p)
+}
+
+// WriteTo lets the kernel copy, a piece at a time.
+func (i interruptible) WriteTo(w io.Writer) (sum int64, err error) {
+	const piece = 16 << 20
+	for i.c.Err() == nil {
+		n, err := io.CopyN(w, i.File, piece)
+		if sum += n; err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return sum, err
+		}
+	}
+	return sum, i.c.Err()
+}
+
+// fileOf is the file that is read, if it is one.
+func fileOf(r io.Reader) (*os.File, bool) {
+	if i, ok := r.(interruptible); ok {
+		return i.File, true
+	}
+	f, ok := r.(*os.File)
+	return f, ok
 }
 
 // each calls f with each of the named files, or with Stdin if none is named,
