@@ -50,18 +50,21 @@ func TestPs(t *testing.T) {
 // TestInterrupted reads what has no end.
 func TestInterrupted(t *testing.T) {
 	for _, command := range []string{"cat /dev/zero", "sha256sum /dev/zero", "grep x /dev/zero", "wc /dev/zero", "tail -c 5 /dev/zero", "yes", "sleep 1000", "cp /dev/zero /dev/null"} {
-		ctx, cancel := context.WithCancel(t.Context())
-		c := newContext(t, "/", words(command)...)
-		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Context, c.Stdin, c.Stdout, c.Stderr = ctx, strings.NewReader(""), null, io.Discard
-		done := make(chan int)
-		go func() { done <- lookup(t, c.Args[0]).Run(c) }()
-		cancel()
-		<-done
-		null.Close()
+		t.Run(command, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			c := newContext(t, "/", words(command)...)
+			null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer null.Close()
+			c.Context, c.Stdin, c.Stdout, c.Stderr = ctx, strings.NewReader(""), null, io.Discard
+			tool := lookup(t, c.Args[0])
+			done := make(chan int)
+			go func() { done <- tool.Run(c) }()
+			cancel()
+			<-done
+		})
 	}
 }
 
