@@ -92,8 +92,8 @@ func (e *examination) fail(name string, err error) {
 }
 
 // lacks reports a permission that is not there.
-func (e *examination) lacks(verdict provision.Verdict, name, detail, role string, commands ...string) {
-	e.report(provision.Check{Name: name, Verdict: verdict, Detail: detail, Role: role, Commands: commands})
+func (e *examination) lacks(name, detail, role string, commands ...string) {
+	e.report(provision.Check{Name: name, Verdict: provision.Failed, Detail: detail, Role: role, Commands: commands})
 }
 
 // clock compares our clock with Google's, by the Date of an answer.
@@ -121,7 +121,7 @@ func (e *examination) clock(ctx context.Context) {
 		return
 	}
 	if skew := before.Add(after.Sub(before) / 2).Sub(theirs); skew.Abs() > maxSkew {
-		e.lacks(provision.Failed, check, fmt.Sprintf("this machine's clock is off by %s: tokens will be refused", skew.Round(time.Second)), "",
+		e.lacks(check, fmt.Sprintf("this machine's clock is off by %s: tokens will be refused", skew.Round(time.Second)), "",
 			"sudo timedatectl set-ntp true")
 		return
 	}
@@ -237,7 +237,7 @@ func (e *examination) ingress(ctx context.Context) {
 	for _, r := range policy.Spec.Rules {
 		allowed := r.Values.AllowedValues
 		if r.DenyAll || contains(r.Values.DeniedValues, "all") || len(allowed) > 0 && !contains(allowed, "all") {
-			e.lacks(provision.Failed, check,
+			e.lacks(check,
 				"it forbids ingress all, by which a twin is reached (its door is shut by IAM); ask an administrator of the organisation to except this project",
 				"roles/orgpolicy.policyAdmin",
 				fmt.Sprintf("gcloud org-policies set-policy POLICY.yaml # name: projects/%s/policies/%s, spec: {rules: [{values: {allowedValues: [all]}}]}", e.Project, constraint))

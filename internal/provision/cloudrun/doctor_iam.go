@@ -68,7 +68,7 @@ func (e *examination) enabled(ctx context.Context, api string) {
 	case err != nil:
 		e.unknown(check, "its state cannot be read, and need not be", err)
 	case s.State != "ENABLED":
-		e.lacks(provision.Failed, check, "it is not enabled", "roles/serviceusage.serviceUsageAdmin",
+		e.lacks(check, "it is not enabled", "roles/serviceusage.serviceUsageAdmin",
 			"gcloud services enable "+api+" --project "+e.Project)
 	default:
 		e.good(check, "enabled")
@@ -94,7 +94,7 @@ func (e *examination) permissions(ctx context.Context) {
 			continue
 		}
 		role := roleWith(p[0])
-		e.lacks(provision.Failed, check, "missing, for "+p[1], role, e.grant(member(e.Account), role))
+		e.lacks(check, "missing, for "+p[1], role, e.grant(member(e.Account), role))
 	}
 }
 
@@ -118,7 +118,7 @@ func (e *examination) actAs(ctx context.Context, account string) {
 	case err != nil:
 		e.unknown(check, "asking for the account's permissions on "+account, err)
 	case !slices.Contains(held, permission):
-		e.lacks(provision.Failed, check, "missing, on the twin's service account "+account, role,
+		e.lacks(check, "missing, on the twin's service account "+account, role,
 			fmt.Sprintf("gcloud iam service-accounts add-iam-policy-binding %s --project %s --member %s --role %s",
 				account, e.Project, member(e.Account), role))
 	default:
