@@ -179,6 +179,9 @@ func (s *connection) explain(err error, twin *provision.Twin) error {
 	wrapped := fmt.Errorf("connecting to %s: %w", twin.Name, err)
 	switch {
 	case errors.As(err, &version):
+		if !twin.Joined { // it is new, and the image of its sidecar is not
+			return withHints(wrapped, "cloudssh "+twin.Source+" --inject sidecar --agent-image "+agentImage(s.version), "cloudssh "+twin.Source+" --inject layer")
+		}
 		return withHints(wrapped, "cloudssh cleanup --project "+twin.Project+" # deletes the twin of the other version")
 	case !errors.As(err, &status):
 		return wrapped

@@ -43,7 +43,7 @@ func (b *Backend) Examine(ctx context.Context, req provision.Request, report fun
 	}
 	m := &making{Backend: b, req: req}
 	if err := m.prepare(ctx); err != nil {
-		e.fail(req.Target.String(), err)
+		e.fail(req.Target.String(), withCommand(err, req.Target))
 		return
 	}
 	e.image(m)
