@@ -22,8 +22,14 @@ func TestInteractive(t *testing.T) {
 func TestInterruptsTool(t *testing.T) {
 	c := newConsole(t, 60, 20)
 	c.ends(prompt)
-	for i, command := range []string{"sleep 1000", "cat", "cat | cat", "/bin/sleep 1000", "/bin/cat", "read x", "yes >/dev/null", "while :; do :; done", "sleep 1000 | cat", "/bin/sleep 1000 | cat"} {
-		c.types("printf '\\33[H\\33[Jst''art\\n'; " + command + "\r")
+	for i, command := range []string{
+		"sleep 1000", "cat", "cat | cat", "read x", "yes >/dev/null", "while :; do :; done", "sleep 1000 | cat",
+		`/bin/sh -c 'echo st""art; exec /bin/sleep 1000'`, `/bin/sh -c 'echo st""art; exec /bin/cat'`,
+	} {
+		if !strings.HasPrefix(command, "/bin") {
+			command = "{ echo st''art; " + command + "; }"
+		}
+		c.types("printf '\\33[H\\33[J'; " + command + "\r")
 		c.until("the start", func(screen string) bool { return screen == "start" })
 		c.types("\x03")
 		c.until("a prompt", func(screen string) bool { // the kernel may put ^C before the end of a line
@@ -85,7 +91,8 @@ func TestBackground(t *testing.T) {
 	c.ends("fg\ncat")
 	c.types("x\r")
 	c.ends("x\nx")
-	c.types("\x03")
+	c.types("\x03") // the kernel forgets what was typed after it
+	c.until("a prompt", func(screen string) bool { return strings.HasSuffix(screen, "\n"+strings.TrimSpace(prompt)) })
 	c.types("exit\r")
 	c.exits(130)
 }
