@@ -206,6 +206,7 @@ func (p *prompter) readLine(prompt string) (text string, err error) {
 	p.tty.take()
 	undo, err := p.tty.raw(true)
 	if err != nil {
+		p.hungUp()
 		return "", err
 	}
 	defer undo()
