@@ -17,7 +17,7 @@ import (
 )
 
 const cpLong = `Copies files between this machine and twins, as scp does: SERVICE:PATH is in a
-twin of the service, everything else is here. The image needs neither tar nor scp
+twin of the service, job:NAME:PATH in one of a job, everything else is here. The image needs neither tar nor scp
 nor a shell. The twin is made, or joined if you have one, and deleted at the end.
 
 A relative PATH starts in the app's directory; SERVICE: alone is that directory.

@@ -15,6 +15,7 @@ func TestParseHost(t *testing.T) {
 		{"CloudSSH-Hello", "cloudssh-", hostAlias{service: "hello"}},
 		{"hello", "cloudssh-", hostAlias{service: "hello"}},
 		{"cloudssh-cloudssh-x", "cloudssh-", hostAlias{service: "cloudssh-x"}},
+		{"cloudssh-job:nightly.us-central1", "cloudssh-", hostAlias{service: "job:nightly", region: "us-central1"}},
 		{"gcp.hello.us-central1", "gcp.", hostAlias{service: "hello", region: "us-central1"}},
 		{"hello.europe-west1", "", hostAlias{service: "hello", region: "europe-west1"}},
 		{"hello.europe-west1.my-project", "", hostAlias{service: "hello", region: "europe-west1", project: "my-project"}},
