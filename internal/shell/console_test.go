@@ -53,7 +53,7 @@ func startConsole(t *testing.T, cmd *exec.Cmd, cols, rows int) *console {
 	go c.draw()
 	t.Cleanup(func() {
 		c.tty.Close() // hangs up
-		cmd.Wait()    //nolint:errcheck // tests look at the status themselves
+		cmd.Wait()    // tests look at the status themselves
 	})
 	return c
 }
@@ -77,7 +77,7 @@ func (c *console) draw() {
 	for {
 		n, err := c.tty.Read(buf)
 		c.mu.Lock()
-		c.term.Write(buf[:n]) //nolint:errcheck // it never fails
+		c.term.Write(buf[:n]) // it never fails
 		c.ended = err != nil
 		close(c.changed)
 		c.changed = make(chan struct{})
@@ -110,7 +110,7 @@ func (c *console) until(what string, is func(screen string) bool) {
 			return
 		}
 		if ended {
-			c.cmd.Wait() //nolint:errcheck // its status is shown
+			c.cmd.Wait() // its status is shown
 			c.t.Fatalf("the shell has ended (%v) before the screen had %s:\n%s", c.cmd.ProcessState, what, screen)
 		}
 		select {

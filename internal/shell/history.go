@@ -4,6 +4,7 @@ package shell
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,7 +42,7 @@ func openHistory(file string) *history {
 	if err != nil {
 		return h // the first line that is added makes it
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	for scan := bufio.NewScanner(f); scan.Scan(); {
 		if line, err := strconv.Unquote(scan.Text()); err == nil {
 			h.lines = append(h.lines, line)
@@ -75,11 +76,11 @@ func (h *history) save(line string) {
 		h.file = "" // a read-only place: memory is enough
 		return
 	}
-	defer f.Close()
 	if strings.ContainsAny(line, "\n\r") || strings.HasPrefix(line, `"`) {
 		line = strconv.Quote(line)
 	}
-	if _, err := f.WriteString(line + "\n"); err != nil {
+	_, err = f.WriteString(line + "\n")
+	if errors.Join(err, f.Close()) != nil {
 		h.file = ""
 	}
 }

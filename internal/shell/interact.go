@@ -65,7 +65,7 @@ func (s *Shell) interact(ctx context.Context) int {
 
 // start reads the files that belong to an interactive shell.
 func (p *prompter) start() {
-	j := newJob(p.ctx, 0, p.name)
+	j := newJob(p.ctx, p.name)
 	p.setForeground(j)
 	ctx := context.WithValue(j.ctx, jobKey{}, j)
 	if p.login {
@@ -191,7 +191,7 @@ func (p *prompter) line(text string) {
 // stopped, or does not end although it was interrupted twice, keeps the
 // interpreter that it has; the shell goes on with a copy from before it.
 func (p *prompter) statement(stmt *syntax.Stmt) bool {
-	j := newJob(p.ctx, 0, jobText(stmt))
+	j := newJob(p.ctx, jobText(stmt))
 	p.setForeground(j)
 	if p.cut.Load() {
 		j.stop(errInterrupted) // Ctrl-C came between two statements

@@ -58,8 +58,8 @@ type job struct {
 	interrupts int
 }
 
-func newJob(ctx context.Context, id int, text string) *job {
-	j := &job{id: id, text: text, changed: make(chan struct{})}
+func newJob(ctx context.Context, text string) *job {
+	j := &job{text: text, changed: make(chan struct{})}
 	j.ctx, j.stop = context.WithCancelCause(ctx)
 	j.period, j.pause = context.WithCancel(j.ctx)
 	return j

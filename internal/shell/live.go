@@ -30,7 +30,7 @@ func (s *Shell) live(ctx context.Context) int {
 		if f == nil {
 			return status
 		}
-		defer f.Close()
+		defer f.Close() //nolint:errcheck // it was only read
 		return s.batch(ctx, f, s.script)
 	}
 	return s.batch(ctx, &lineReader{source: byteReader{r: s.stdin(ctx)}}, s.name)
@@ -41,7 +41,7 @@ func (s *Shell) stdin(ctx context.Context) io.Reader {
 	if regular(s.Stdin) {
 		return s.Stdin
 	}
-	return &input{file: s.Stdin, ctx: ctx, job: newJob(ctx, 0, "")}
+	return &input{file: s.Stdin, ctx: ctx, job: newJob(ctx, "")}
 }
 
 // A lineReader reads no further than the end of a line, because what follows
@@ -83,11 +83,11 @@ func (s *Shell) openScript() (*os.File, int) {
 		return nil, s.complain(126, "%s: %v", s.script, errors.Unwrap(err))
 	}
 	if isDir(s.script) {
-		f.Close()
+		f.Close() //nolint:errcheck // it was only read
 		return nil, s.complain(126, "%s: Is a directory", s.script)
 	}
 	if !isText(s.script) {
-		f.Close()
+		f.Close() //nolint:errcheck // it was only read
 		return nil, s.complain(126, "%s: cannot execute binary file", s.script)
 	}
 	return f, 0
@@ -96,7 +96,7 @@ func (s *Shell) openScript() (*os.File, int) {
 // batch runs a script as it is read, and then the EXIT trap.
 func (s *Shell) batch(ctx context.Context, script io.Reader, name string) int {
 	s.tty = openTerminal(s.Stdin, s.Stderr)
-	j := newJob(ctx, 0, name)
+	j := newJob(ctx, name)
 	defer j.stop(nil)
 	s.foreground = j
 	stop := s.signals(func(sig os.Signal) { s.passOn(j, sig) })
@@ -167,7 +167,7 @@ func (s *Shell) atExit(ctx context.Context) {
 	if s.runner.Exited() && context.Cause(s.foreground.ctx) == nil {
 		return
 	}
-	j := newJob(ctx, 0, "exit")
+	j := newJob(ctx, "exit")
 	defer j.stop(nil)
 	s.runner.Run(context.WithValue(j.ctx, jobKey{}, j), &syntax.File{}) //nolint:errcheck // the shell's status is known by now
 }
@@ -267,7 +267,7 @@ func (s *Shell) source(ctx context.Context, path string) int {
 	if err != nil || !regular(f) {
 		return 0
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	return s.runScript(ctx, f, path)
 }
 

@@ -76,25 +76,8 @@ func parseRead(args []string) (o readOptions, err error) {
 		if flags == "-" {
 			break
 		}
-		for i := 0; i < len(flags); i++ {
-			flag := flags[i]
-			if !strings.ContainsRune("adnNptui", rune(flag)) {
-				if err := o.flag(flag); err != nil {
-					return o, err
-				}
-				continue
-			}
-			value := flags[i+1:]
-			if value == "" {
-				if len(args) == 0 {
-					return o, fmt.Errorf("-%c: option requires an argument", flag)
-				}
-				value, args = args[0], args[1:]
-			}
-			if err := o.value(flag, value); err != nil {
-				return o, err
-			}
-			break
+		if args, err = o.flags(flags, args); err != nil {
+			return o, err
 		}
 	}
 	for _, name := range args {
@@ -104,6 +87,28 @@ func parseRead(args []string) (o readOptions, err error) {
 	}
 	o.names = args
 	return o, nil
+}
+
+// flags reads the letters of one word, of which the last may have its value in
+// the next word. It returns the words after that.
+func (o *readOptions) flags(letters string, args []string) (rest []string, err error) {
+	for i, flag := range []byte(letters) {
+		if !strings.ContainsRune("adnNptui", rune(flag)) {
+			if err := o.flag(flag); err != nil {
+				return args, err
+			}
+			continue
+		}
+		value := letters[i+1:]
+		if value == "" {
+			if len(args) == 0 {
+				return args, fmt.Errorf("-%c: option requires an argument", flag)
+			}
+			value, args = args[0], args[1:]
+		}
+		return args, o.value(flag, value)
+	}
+	return args, nil
 }
 
 func (o *readOptions) flag(flag byte) error {

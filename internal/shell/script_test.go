@@ -94,7 +94,7 @@ func TestScripts(t *testing.T) {
 		{"here-string", `read x <<< "in put"; echo "$x"`, "in put\n", 0},
 		{"job numbers", `sleep 100 & echo $!; kill %1; wait %1`, "%1\n", 143},
 		{"wait for the first", `sleep 100 & false & wait -n; echo $?; kill %1`, "1\n", 0},
-		{"background at the end", `{ read x; echo late; } < /dev/null & echo first`, "first\nlate\n", 0},
+		{"background at the end", `echo first; { read x </dev/null; echo late; } &`, "first\nlate\n", 0},
 		{"kinds", `type ls cd if; command -v ls; type -t cat test; f() { :; }; type -t f`, "ls is a tool of this shell\ncd is a shell builtin\nif is a shell keyword\nls\ntool\nbuiltin\nfunction\n", 0},
 		{"own functions before tools", `ls() { echo mine; }; ls; command ls -d /`, "mine\n/\n", 0},
 		{"tool in substitution", `cd /; echo $(cd usr; pwd; echo b | cat) $(pwd)`, "/usr b /\n", 0},

@@ -91,7 +91,7 @@ func (s *Shell) operand() string {
 func (s *Shell) multicall(ctx context.Context, args []string) int {
 	dir := workingDir("")
 	s.tty = openTerminal(s.Stdin, s.Stderr)
-	j := newJob(ctx, 0, args[0])
+	j := newJob(ctx, args[0])
 	stop := s.signals(func(sig os.Signal) { s.passOn(j, sig) })
 	defer stop()
 	env := expand.ListEnviron(s.Environ...)
@@ -277,7 +277,7 @@ func (s *Shell) jobOf(ctx context.Context, env expand.Environ) *job {
 	if j, ok := ctx.Value(jobKey{}).(*job); ok {
 		return j
 	}
-	return newJob(ctx, 0, "")
+	return newJob(ctx, "")
 }
 
 type jobKey struct{}

@@ -140,15 +140,15 @@ func waitReadable(ctx context.Context, fd int) error {
 	if err != nil {
 		return err
 	}
-	defer wake.Close()
+	defer wake.Close() //nolint:errcheck // it was only waited for
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)
-		wakeW.Close()
+		wakeW.Close() //nolint:errcheck // it wakes, that is all
 	})
 	defer func() {
 		if stop() {
-			wakeW.Close()
+			wakeW.Close() //nolint:errcheck // nothing was written
 		} else {
 			<-woken
 		}
@@ -248,7 +248,7 @@ func (st *streams) input(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	pw.Close()
+	pw.Close() //nolint:errcheck // nothing was written
 	st.add(pr)
 	st.ours = append(st.ours, pr)
 	return nil
@@ -265,7 +265,7 @@ func (st *streams) feed(r io.Reader) error {
 	st.feeds = append(st.feeds, pw)
 	go func() {
 		io.Copy(pw, r) //nolint:errcheck // the program need not read it all
-		pw.Close()
+		pw.Close()     //nolint:errcheck // as above
 	}()
 	return nil
 }
@@ -289,7 +289,7 @@ func (st *streams) output(w io.Writer) error {
 	st.ours = append(st.ours, pw)
 	st.copies.Go(func() {
 		io.Copy(w, pr) //nolint:errcheck // the program sees it
-		pr.Close()
+		pr.Close()     //nolint:errcheck // it was only read
 	})
 	return nil
 }
@@ -297,7 +297,7 @@ func (st *streams) output(w io.Writer) error {
 // started closes this process's copies of the program's ends.
 func (st *streams) started() {
 	for _, c := range st.ours {
-		c.Close()
+		c.Close() //nolint:errcheck // the program has its own
 	}
 }
 

@@ -22,9 +22,6 @@ type terminal struct {
 	fd    int
 	group int // the shell's process group
 	turn  turn
-
-	mu   sync.Mutex
-	cook *unix.Termios // how programs want it: as it was at the start
 }
 
 // openTerminal returns the terminal of a shell, nil if it has none. The shell's
@@ -43,9 +40,7 @@ func openTerminal(candidates ...*os.File) *terminal {
 }
 
 func newTerminal(f *os.File) *terminal {
-	t := &terminal{file: f, fd: int(f.Fd()), group: unix.Getpgrp(), turn: make(turn, 1)}
-	t.cook = t.state()
-	return t
+	return &terminal{file: f, fd: int(f.Fd()), group: unix.Getpgrp(), turn: make(turn, 1)}
 }
 
 // isTerminal says whether a stream is a terminal.

@@ -72,9 +72,9 @@ func ulimitBuiltin(c *builtinCall) error {
 }
 
 func (l limit) show(now unix.Rlimit, hard bool) string {
-	value := uint64(now.Cur)
+	value := now.Cur
 	if hard {
-		value = uint64(now.Max)
+		value = now.Max
 	}
 	if value == unix.RLIM_INFINITY {
 		return "unlimited"
@@ -87,9 +87,9 @@ func (l limit) change(c *builtinCall, now unix.Rlimit, text string, hard, soft b
 	switch text {
 	case "unlimited":
 	case "hard":
-		value = uint64(now.Max)
+		value = now.Max
 	case "soft":
-		value = uint64(now.Cur)
+		value = now.Cur
 	default:
 		n, err := strconv.ParseUint(text, 10, 53)
 		if err != nil {

@@ -116,11 +116,8 @@ func (s *session) finish(err error) (string, error) {
 
 // handle does what a key asks for.
 func (s *session) handle(k key) error {
-	if s.search != nil {
-		over, err := s.searching(k)
-		if !over || err != nil {
-			return err
-		}
+	if s.search != nil && !s.searching(k) {
+		return nil
 	}
 	last := s.last
 	s.last = 0

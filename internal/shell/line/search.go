@@ -30,7 +30,7 @@ func (q *search) shown(s *session) (prompt string, text []rune, pos int) {
 
 // searching handles a key. The search is over with a key that it does not know,
 // which then is the line's.
-func (s *session) searching(k key) (over bool, err error) {
+func (s *session) searching(k key) (over bool) {
 	q := s.search
 	switch {
 	case k.r != 0:
@@ -56,9 +56,9 @@ func (s *session) searching(k key) (over bool, err error) {
 		s.endSearch()
 	default:
 		s.endSearch()
-		return true, nil
+		return true
 	}
-	return false, nil
+	return false
 }
 
 func (s *session) endSearch() {

@@ -1,0 +1,199 @@
+//go:build linux || darwin
+
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloudssh/cloudssh/internal/shell/tool"
+)
+
+// runProgram executes a program of the image and waits for it.
+func (s *Shell) runProgram(ctx context.Context, j *job, c *tool.Context) int {
+	fail := func(err error) int {
+		fmt.Fprintf(c.Stderr, "%s: %s: %v\n", s.name, c.Args[0], err) //nolint:errcheck // there is nobody left to tell
+		var e *programError
+		if errors.As(err, &e) {
+			return e.status
+		}
+		return 126
+	}
+	file, err := lookPath(c.Args[0], c.Dir, c.Env("PATH"))
+	if err != nil {
+		return fail(err)
+	}
+	var st streams
+	err = errors.Join(st.input(c.Stdin), st.output(c.Stdout), st.output(c.Stderr))
+	defer st.ended()
+	defer st.started()
+	if err != nil {
+		return fail(err)
+	}
+	if context.Cause(ctx) != nil {
+		return causeStatus(context.Cause(ctx))
+	}
+	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Environ, Files: st.files, Sys: s.group(j, &st)}
+	p, err := s.execute(file, c.Args, attr)
+	if err != nil {
+		return fail(err)
+	}
+	st.started()
+	return s.waitProgram(ctx, j, p, attr.Sys)
+}
+
+// execute starts a file. One that is a script for a shell that the image does
+// not have, or for none, is run by this shell.
+func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Process, error) {
+	p, err := os.StartProcess(file, args, attr)
+	if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, syscall.ENOENT) && exists(file) {
+		interpreter := shebang(file)
+		if errors.Is(err, syscall.ENOENT) && !shellNames(interpreter) {
+			return nil, &programError{127, badInterpreter(interpreter)}
+		}
+		if self, serr := os.Executable(); serr == nil && (interpreter != "" || isText(file)) {
+			if strings.Contains(args[0], "/") {
+				file = args[0] // as the user calls it
+			}
+			p, err = os.StartProcess(self, append([]string{s.name, file}, args[1:]...), attr)
+		}
+	}
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return nil, &programError{126, "cannot execute: not a program for this machine"}
+	case errors.As(err, &errno):
+		return nil, &programError{126, capital(errno.Error())}
+	}
+	return p, err
+}
+
+// group is the process group of a program. In the background it is the job's
+// own, so that Ctrl-C does not reach it. In the foreground of a terminal it is
+// given the terminal, if nothing of this process stands in the same pipe: a
+// tool there could not use the terminal.
+func (s *Shell) group(j *job, st *streams) *syscall.SysProcAttr {
+	if s.tty == nil || !s.interactive {
+		return &syscall.SysProcAttr{}
+	}
+	j.mu.Lock()
+	back, group := j.back, j.group
+	j.mu.Unlock()
+	if back {
+		return &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+	}
+	if s.isTerminal(st.files[0]) && s.isTerminal(st.files[1]) {
+		return &syscall.SysProcAttr{Setpgid: true, Foreground: true, Ctty: s.tty.fd}
+	}
+	return &syscall.SysProcAttr{}
+}
+
+// killDelay is how long a program that is given up has to end by itself.
+const killDelay = 2 * time.Second
+
+// waitProgram waits for the end of a program, and notes when it stops.
+func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *syscall.SysProcAttr) int {
+	pid := p.Pid
+	p.Release() //nolint:errcheck // it only forgets the process
+	j.began(pid, sys.Setpgid)
+	defer j.ended(pid)
+	saved := s.tty.state()
+	ended := make(chan struct{})
+	defer close(ended)
+	missed := sys.Setpgid || ctx.Err() != nil
+	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, missed, ended) })
+	defer stop()
+	for {
+		var status unix.WaitStatus
+		_, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return 127
+		case status.Stopped():
+			s.programStopped(j, pid, sys, saved)
+			continue
+		}
+		j.mu.Lock()
+		owned := sys.Foreground || j.group == pid && !j.back
+		j.mu.Unlock()
+		if owned && s.interactive {
+			s.tty.take()
+		}
+		if !status.Signaled() {
+			return status.ExitStatus()
+		}
+		if owned {
+			s.tty.restore(saved) // it may have died with the terminal in raw mode
+		}
+		return s.programDied(j, status.Signal(), status.CoreDump())
+	}
+}
+
+// giveUp ends a program of which the context has ended. Ctrl-C and kill have
+// sent their signals already; a program may live on after them. But one that
+// was just about to start, or to get the terminal, has missed Ctrl-C.
+func giveUp(ctx context.Context, pid int, missed bool, ended <-chan struct{}) {
+	var s signalled
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &s):
+		return
+	case errors.Is(cause, errInterrupted):
+		if missed {
+			syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may be gone
+		}
+		return
+	}
+	syscall.Kill(pid, syscall.SIGTERM) //nolint:errcheck // it may be gone
+	kill := time.NewTimer(killDelay)
+	defer kill.Stop()
+	select {
+	case <-ended:
+	case <-kill.C:
+		syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may be gone
+	}
+}
+
+// programStopped is Ctrl-Z, or a background program that wants the terminal.
+func (s *Shell) programStopped(j *job, pid int, sys *syscall.SysProcAttr, saved *unix.Termios) {
+	if !s.interactive {
+		return
+	}
+	if sys.Foreground || !j.inBackground() {
+		j.mu.Lock()
+		if sys.Foreground {
+			j.group = pid
+		}
+		j.mu.Unlock()
+		s.tty.take()
+		s.tty.restore(saved)
+	}
+	j.halt(pid)
+}
+
+// programDied is the status of a program that a signal killed. Ctrl-C ends the
+// whole line, as it would if the shell had got it too.
+func (s *Shell) programDied(j *job, sig syscall.Signal, dumped bool) int {
+	if s.interactive && !j.inBackground() {
+		switch sig {
+		case syscall.SIGINT:
+			j.stop(errInterrupted)
+		case syscall.SIGPIPE:
+		default:
+			text := signalText(sig)
+			if dumped {
+				text += " (core dumped)"
+			}
+			fmt.Fprintln(s.Stderr, text) //nolint:errcheck // there is nobody left to tell
+		}
+	}
+	return 128 + int(sig)
+}
