@@ -179,7 +179,7 @@ func (s *connection) explain(err error, twin *provision.Twin) error {
 	wrapped := fmt.Errorf("connecting to %s: %w", twin.Name, err)
 	switch {
 	case errors.As(err, &version):
-		if !twin.Joined { // it is new, and the image of its sidecar is not
+		if !twin.Joined && s.options.source.inject == string(provision.InjectSidecar) { // it is new, and the sidecar's image is not
 			return withHints(wrapped, "cloudssh "+twin.Source+" --inject sidecar --agent-image "+agentImage(s.version), "cloudssh "+twin.Source+" --inject layer")
 		}
 		return withHints(wrapped, "cloudssh cleanup --project "+twin.Project+" # deletes the twin of the other version")
