@@ -45,7 +45,10 @@ func startConsole(t *testing.T, cmd *exec.Cmd, cols, rows int) *console {
 	t.Helper()
 	c := &console{t: t, cmd: cmd, changed: make(chan struct{})}
 	c.term = vt10x.New(vt10x.WithSize(cols, rows))
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows)})
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}
+	tty, err := pty.StartWithAttrs(cmd, &pty.Winsize{Cols: uint16(cols), Rows: uint16(rows)}, cmd.SysProcAttr)
 	if err != nil {
 		t.Fatal(err)
 	}

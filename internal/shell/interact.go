@@ -40,10 +40,12 @@ func (s *Shell) interact(ctx context.Context) int {
 		s.tty = newTerminal(s.Stdin)
 	}
 	p := &prompter{Shell: s, ctx: ctx, hangUp: make(chan struct{})}
+	j := newJob(p.ctx, p.name)
+	p.setForeground(j)
 	stop := s.signals(p.signal)
 	defer stop()
 	s.history = openHistory(s.historyFile())
-	p.start()
+	p.start(j)
 	for !s.runner.Exited() && !p.gone() {
 		s.report()
 		text, err := p.read()
@@ -64,9 +66,8 @@ func (s *Shell) interact(ctx context.Context) int {
 }
 
 // start reads the files that belong to an interactive shell.
-func (p *prompter) start() {
-	j := newJob(p.ctx, p.name)
-	p.setForeground(j)
+func (p *prompter) start(j *job) {
+	defer j.finish(0)
 	ctx := context.WithValue(j.ctx, jobKey{}, j)
 	if p.login {
 		p.status = p.profiles(ctx)
@@ -96,6 +97,9 @@ func (p *prompter) hungUp() { p.once.Do(func() { close(p.hangUp) }) }
 // signal handles a signal to the shell. Those of the terminal's keys are for
 // what runs in the foreground.
 func (p *prompter) signal(sig os.Signal) {
+	if sig == syscall.SIGINT {
+		p.current().hear()
+	}
 	if p.trapFor(sig) {
 		return
 	}
@@ -141,6 +145,7 @@ func (s *Shell) setForeground(j *job) (before *job) {
 // read reads one command, of several lines if it must be.
 func (p *prompter) read() (string, error) {
 	var text string
+	p.cut.Store(false) // from here on, Ctrl-C is for the line, also for one that is just entered
 	prompt := p.prompt("PS1", defaultPrompt)
 	for {
 		next, err := p.readLine(prompt)
@@ -179,7 +184,6 @@ func (p *prompter) line(text string) {
 		p.setStatus()
 		return
 	}
-	p.cut.Store(false)
 	for _, stmt := range file.Stmts {
 		if !p.statement(stmt) {
 			return
@@ -208,9 +212,9 @@ func (p *prompter) statement(stmt *syntax.Stmt) bool {
 		j.finish(status)
 	}()
 	state, err := j.wait(context.WithoutCancel(p.ctx), true)
+	p.tty.take() // whatever it has left: the prompt and the next tools need it
 	if err != nil || state == stopped {
 		p.runner = after
-		p.tty.take()
 		p.tty.restore(mode)
 		p.leaveStopped(j)
 		return false

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // A state is where a job is in its life.
@@ -51,15 +51,21 @@ type job struct {
 	back     bool               // it is in the background
 	group    int                // process group of its programs, 0: the shell's own
 	programs []int
-	halted   []int // those of them that have stopped
-	told     state // what the user has been told
+	halted   []int     // those of them that have stopped
+	starting int       // how many more are being started
+	pausing  bool      // those are to stop at once
+	latest   time.Time // when the last of programs began
+	told     state     // what the user has been told
 	disowned bool
 
 	interrupts int
+	heard      chan struct{} // closed when the shell knows of a Ctrl-C
+	hear       func()        // closes it
 }
 
 func newJob(ctx context.Context, text string) *job {
-	j := &job{text: text, changed: make(chan struct{})}
+	j := &job{text: text, changed: make(chan struct{}), heard: make(chan struct{})}
+	j.hear = sync.OnceFunc(func() { close(j.heard) })
 	j.ctx, j.stop = context.WithCancelCause(ctx)
 	j.period, j.pause = context.WithCancel(j.ctx)
 	return j
@@ -149,12 +155,15 @@ func (j *job) wait(ctx context.Context, orStopped bool) (state, error) {
 func (j *job) interrupt() {
 	j.mu.Lock()
 	j.interrupts++
-	group, again := j.group, j.interrupts > 1 && len(j.programs) == 0
-	j.mu.Unlock()
-	if group != 0 {
-		syscall.Kill(-group, syscall.SIGINT) //nolint:errcheck // it may be gone
+	again := j.interrupts > 1 && len(j.programs) == 0 && j.starting == 0
+	switch {
+	case j.group != 0:
+		syscall.Kill(-j.group, syscall.SIGINT) //nolint:errcheck // it may be gone
+	case time.Since(j.latest) < hearDelay:
+		j.signalLocked(syscall.SIGINT) // the key may have been pressed before they began
 	}
-	j.stop(errInterrupted)
+	j.stop(errInterrupted) // no more programs begin
+	j.mu.Unlock()
 	if again {
 		j.finish(128 + int(syscall.SIGINT))
 	}
@@ -166,7 +175,8 @@ func (j *job) interrupt() {
 // session.
 func (j *job) suspend() {
 	j.mu.Lock()
-	wait := len(j.programs) > len(j.halted)
+	j.pausing = j.starting > 0
+	wait := j.pausing || len(j.programs) > len(j.halted)
 	for _, pid := range j.programs {
 		if j.group == 0 && !slices.Contains(j.halted, pid) {
 			syscall.Kill(pid, syscall.SIGSTOP) //nolint:errcheck // it may be gone
@@ -191,7 +201,7 @@ func (j *job) halt(pid int) {
 // resume lets a stopped job go on.
 func (j *job) resume() {
 	j.mu.Lock()
-	j.halted = nil
+	j.halted, j.pausing = nil, false
 	j.mu.Unlock()
 	j.set(running)
 	j.signal(syscall.SIGCONT)
@@ -230,18 +240,60 @@ func (j *job) signalLocked(sig syscall.Signal) {
 	}
 }
 
-// began notes a program of the job. A job that has a process group has its
-// programs in it.
+// starts notes that a program is about to be started, unless the job has ended:
+// a shell that has left a job alone must not lose the terminal to it later. A
+// job that is stopped starts nothing.
+func (j *job) starts(ctx context.Context) error {
+	for {
+		if err := j.running(ctx); err != nil {
+			return err
+		}
+		j.mu.Lock()
+		if j.state != stopped {
+			defer j.mu.Unlock()
+			if err := context.Cause(j.ctx); err != nil {
+				return err
+			}
+			j.starting++
+			return nil
+		}
+		j.mu.Unlock()
+	}
+}
+
+// failed is the end of a start that came to nothing.
+func (j *job) failed() {
+	j.mu.Lock()
+	j.starting--
+	pausing := j.pausing
+	j.mu.Unlock()
+	if pausing {
+		j.suspend()
+	}
+}
+
+// began notes the program that was started. A job that has a process group has
+// its programs in it. What came while it was started reaches it now: the
+// terminal may have sent it to the shell alone.
 func (j *job) began(pid int, leads bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.programs = append(j.programs, pid)
+	j.starting--
+	j.programs, j.latest = append(j.programs, pid), time.Now()
+	if j.pausing {
+		syscall.Kill(pid, syscall.SIGSTOP) //nolint:errcheck // it may be gone
+	}
 	if leads && j.group == 0 {
 		j.group = pid
 	}
 	var s signalled
-	if errors.As(context.Cause(j.ctx), &s) {
+	switch cause := context.Cause(j.ctx); {
+	case errors.As(cause, &s):
 		syscall.Kill(pid, s.signal) //nolint:errcheck // it may be gone
+	case errors.Is(cause, errInterrupted) && leads:
+		syscall.Kill(-j.group, syscall.SIGINT) //nolint:errcheck // with what it has started by now
+	case errors.Is(cause, errInterrupted):
+		syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may be gone
 	}
 }
 
@@ -297,94 +349,3 @@ func (j *job) describe(mark byte) string {
 }
 
 func signalText(sig syscall.Signal) string { return capital(sig.String()) }
-
-// A table has the jobs that the user can speak of.
-type table struct {
-	mu   sync.Mutex
-	last int // the highest number so far
-	jobs []*job
-	used []*job // the current job last
-}
-
-// add makes a job the current one. Numbers are not used again while a job of
-// a higher one is there.
-func (t *table) add(j *job) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if j.id == 0 {
-		t.last++
-		j.id = t.last
-	}
-	if !slices.Contains(t.jobs, j) {
-		t.jobs = append(t.jobs, j)
-	}
-	t.used = append(slices.DeleteFunc(t.used, func(o *job) bool { return o == j }), j)
-}
-
-func (t *table) remove(j *job) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	other := func(o *job) bool { return o == j }
-	t.jobs, t.used = slices.DeleteFunc(t.jobs, other), slices.DeleteFunc(t.used, other)
-}
-
-func (t *table) all() []*job {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Clone(t.jobs)
-}
-
-// mark is + for the current job, - for the one before, else a space.
-func (t *table) mark(j *job) byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch n := len(t.used); {
-	case n > 0 && t.used[n-1] == j:
-		return '+'
-	case n > 1 && t.used[n-2] == j:
-		return '-'
-	}
-	return ' '
-}
-
-// find returns the job that the user calls spec: %1, %%, %+, %-, %name, %?text.
-func (t *table) find(spec string) (*job, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	name := strings.TrimPrefix(spec, "%")
-	n := len(t.used)
-	switch name {
-	case "", "%", "+":
-		if n > 0 {
-			return t.used[n-1], nil
-		}
-		return nil, errors.New("no current job")
-	case "-":
-		if n > 1 {
-			return t.used[n-2], nil
-		}
-		return nil, errors.New("no previous job")
-	}
-	if id, err := strconv.Atoi(name); err == nil {
-		for _, j := range t.jobs {
-			if j.id == id {
-				return j, nil
-			}
-		}
-		return nil, fmt.Errorf("%s: no such job", spec)
-	}
-	var found []*job
-	for _, j := range t.jobs {
-		part, inside := strings.CutPrefix(name, "?")
-		if inside && strings.Contains(j.text, part) || !inside && strings.HasPrefix(j.text, name) {
-			found = append(found, j)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return nil, fmt.Errorf("%s: no such job", spec)
-	case 1:
-		return found[0], nil
-	}
-	return nil, fmt.Errorf("%s: ambiguous job", spec)
-}

@@ -37,16 +37,21 @@ func (s *Shell) runProgram(ctx context.Context, j *job, c *tool.Context) int {
 	if err != nil {
 		return fail(err)
 	}
-	if context.Cause(ctx) != nil {
-		return causeStatus(context.Cause(ctx))
+	if err := j.starts(ctx); err != nil {
+		return causeStatus(err)
 	}
 	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Environ, Files: st.files, Sys: s.group(j, &st)}
+	saved := s.tty.state()
 	p, err := s.execute(file, c.Args, attr)
 	if err != nil {
+		if attr.Sys.Foreground {
+			s.tty.take() // of what could not be executed
+		}
+		j.failed()
 		return fail(err)
 	}
 	st.started()
-	return s.waitProgram(ctx, j, p, attr.Sys)
+	return s.waitProgram(ctx, j, p, attr.Sys, saved)
 }
 
 // execute starts a file. One that is a script for a shell that the image does
@@ -80,7 +85,7 @@ func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Proc
 // given the terminal, if nothing of this process stands in the same pipe: a
 // tool there could not use the terminal.
 func (s *Shell) group(j *job, st *streams) *syscall.SysProcAttr {
-	if s.tty == nil || !s.interactive {
+	if s.tty == nil || !s.tty.control || !s.interactive {
 		return &syscall.SysProcAttr{}
 	}
 	j.mu.Lock()
@@ -98,17 +103,17 @@ func (s *Shell) group(j *job, st *streams) *syscall.SysProcAttr {
 // killDelay is how long a program that is given up has to end by itself.
 const killDelay = 2 * time.Second
 
-// waitProgram waits for the end of a program, and notes when it stops.
-func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *syscall.SysProcAttr) int {
+// waitProgram waits for the end of a program, and notes when it stops. The
+// terminal's mode from before the program is saved.
+func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *syscall.SysProcAttr, saved *unix.Termios) int {
 	pid := p.Pid
 	p.Release() //nolint:errcheck // it only forgets the process
 	j.began(pid, sys.Setpgid)
 	defer j.ended(pid)
-	saved := s.tty.state()
 	ended := make(chan struct{})
 	defer close(ended)
-	missed := sys.Setpgid || ctx.Err() != nil
-	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, missed, ended) })
+	back := j.inBackground()
+	stop := context.AfterFunc(ctx, func() { giveUp(ctx, pid, back, ended) })
 	defer stop()
 	for {
 		var status unix.WaitStatus
@@ -123,7 +128,7 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 			continue
 		}
 		j.mu.Lock()
-		owned := sys.Foreground || j.group == pid && !j.back
+		owned := !j.back && (sys.Foreground || j.group == pid)
 		j.mu.Unlock()
 		if owned && s.interactive {
 			s.tty.take()
@@ -134,20 +139,40 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 		if owned {
 			s.tty.restore(saved) // it may have died with the terminal in raw mode
 		}
+		if status.Signal() == syscall.SIGINT && !sys.Setpgid && s.interactive {
+			j.awaitInterrupt()
+		}
 		return s.programDied(j, status.Signal(), status.CoreDump())
 	}
 }
 
+// hearDelay is how late the shell may notice a signal. So long it waits for one
+// that it got together with a program, in case that it got none.
+const hearDelay = 2 * time.Second
+
+// awaitInterrupt waits for the Ctrl-C that a program in the shell's own process
+// group has died of: if the shell noticed it after the next prompt, it would
+// interrupt the next command.
+func (j *job) awaitInterrupt() {
+	limit := time.NewTimer(hearDelay)
+	defer limit.Stop()
+	select {
+	case <-j.heard:
+	case <-j.ctx.Done():
+	case <-limit.C:
+	}
+}
+
 // giveUp ends a program of which the context has ended. Ctrl-C and kill have
-// sent their signals already; a program may live on after them. But one that
-// was just about to start, or to get the terminal, has missed Ctrl-C.
-func giveUp(ctx context.Context, pid int, missed bool, ended <-chan struct{}) {
+// sent their signals already; a program may live on after them. But Ctrl-C did
+// not reach the background.
+func giveUp(ctx context.Context, pid int, back bool, ended <-chan struct{}) {
 	var s signalled
 	switch cause := context.Cause(ctx); {
 	case errors.As(cause, &s):
 		return
 	case errors.Is(cause, errInterrupted):
-		if missed {
+		if back {
 			syscall.Kill(pid, syscall.SIGINT) //nolint:errcheck // it may be gone
 		}
 		return
@@ -167,7 +192,7 @@ func (s *Shell) programStopped(j *job, pid int, sys *syscall.SysProcAttr, saved 
 	if !s.interactive {
 		return
 	}
-	if sys.Foreground || !j.inBackground() {
+	if !j.inBackground() {
 		j.mu.Lock()
 		if sys.Foreground {
 			j.group = pid

@@ -250,7 +250,7 @@ func (p *prompter) readKey(ctx context.Context, resized <-chan os.Signal, b []by
 	cancel(nil)
 	<-watched
 	if errors.Is(err, syscall.EIO) && p.tty.taken() {
-		p.tty.take() // by a program that was started and given up at once
+		p.tty.take() // a program of the background has it
 		return 0, nil
 	}
 	if err != nil && !errors.Is(err, line.ErrResized) && !errors.Is(err, line.ErrInterrupted) {

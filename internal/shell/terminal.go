@@ -21,7 +21,10 @@ type terminal struct {
 	file  *os.File
 	fd    int
 	group int // the shell's process group
-	turn  turn
+	// control says whether it is the controlling terminal. Without that, it has no
+	// foreground, and sends no signals.
+	control bool
+	turn    turn
 }
 
 // openTerminal returns the terminal of a shell, nil if it has none. The shell's
@@ -40,7 +43,10 @@ func openTerminal(candidates ...*os.File) *terminal {
 }
 
 func newTerminal(f *os.File) *terminal {
-	return &terminal{file: f, fd: int(f.Fd()), group: unix.Getpgrp(), turn: make(turn, 1)}
+	t := &terminal{file: f, fd: int(f.Fd()), group: unix.Getpgrp(), turn: make(turn, 1)}
+	_, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	t.control = err == nil
+	return t
 }
 
 // isTerminal says whether a stream is a terminal.
