@@ -3,6 +3,7 @@
 package shell
 
 import (
+	"errors"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -49,7 +50,7 @@ func TestSignalsWhileStarting(t *testing.T) {
 		j.began(cmd.Process.Pid, false)
 		var status unix.WaitStatus
 		for {
-			if _, err := unix.Wait4(cmd.Process.Pid, &status, unix.WUNTRACED, nil); err != unix.EINTR { //nolint:errorlint // it is never wrapped
+			if _, err := unix.Wait4(cmd.Process.Pid, &status, unix.WUNTRACED, nil); !errors.Is(err, unix.EINTR) {
 				break
 			}
 		}
