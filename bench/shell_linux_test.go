@@ -67,8 +67,8 @@ func toPrompt(b *testing.B, program string, args ...string) time.Duration {
 		b.Fatal(err)
 	}
 	defer func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // it was killed
+		cmd.Process.Kill() // it may have ended
+		cmd.Wait()         // it was killed
 		tty.Close()
 	}()
 	var seen strings.Builder
@@ -98,6 +98,6 @@ func toEnd(b *testing.B, program string, args ...string) time.Duration {
 	if _, err := io.Copy(io.Discard, out); err != nil {
 		b.Fatal(err)
 	}
-	cmd.Wait() //nolint:errcheck // grep finds nothing, and says so
+	cmd.Wait() // grep finds nothing, and says so
 	return time.Since(began)
 }
