@@ -147,6 +147,8 @@ func (c *console) types(keys string) {
 // exits waits for the end of the shell.
 func (c *console) exits(status int) {
 	c.t.Helper()
+	limit := time.AfterFunc(time.Minute, func() { _ = c.cmd.Process.Kill() })
+	defer limit.Stop()
 	if err := c.cmd.Wait(); err != nil && c.cmd.ProcessState == nil {
 		c.t.Fatal(err)
 	}
