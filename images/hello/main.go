@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -34,9 +35,13 @@ func serve(log *slog.Logger) error {
 		Handler:           http.HandlerFunc(greet),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", server.Addr)
+	if err != nil {
+		return err
+	}
 	log.Info("listening", "port", port, "service", os.Getenv("K_SERVICE"), "revision", os.Getenv("K_REVISION"))
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }()
+	go func() { failed <- server.Serve(l) }()
 	select {
 	case err := <-failed:
 		return err

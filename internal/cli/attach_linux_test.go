@@ -18,7 +18,17 @@ func (m *terminal) editing() string {
 	m.t.Helper()
 	m.shows("# ")
 	m.types("vi /app/README\r")
+	m.asked("The sample service")
 	return m.edits()
+}
+
+// asked waits for an editor to show a text, and has it say again where it is. The
+// shell before it asked the terminal where the cursor is, and if the editor was
+// faster than the answer it takes that for a key, and complains.
+func (m *terminal) asked(text string) {
+	m.t.Helper()
+	m.sees(text, func(s string) bool { return strings.Contains(s, text) })
+	m.types("\x07")
 }
 
 // edits waits for vi's whole screen.

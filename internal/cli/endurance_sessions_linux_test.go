@@ -209,8 +209,10 @@ func (e *endurance) editor(t *testing.T) {
 		m.types(keys)
 		local.types(keys)
 	}
-	m.shows("1/200")
-	local.shows("1/200")
+	for _, editor := range []*terminal{m, local} {
+		editor.asked("\n23")
+		editor.shows("1/200")
+	}
 	commands := []string{"yyp", "ddP", "J", "rLETTER", "G", "1G", "x", "LINEG", "~", "P", ":%s/1/one/\r", "w", ">>", ":LINE\r"}
 	pause := e.length / 400 // an editor that undoes everything keeps everything
 	for n := 0; n == 0 || !e.calm(); n++ {

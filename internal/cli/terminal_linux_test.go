@@ -193,6 +193,7 @@ func TestTerminal(t *testing.T) {
 	// A full-screen program redraws when the terminal changes.
 	m.types("vi /app/README\r")
 	m.sees("vi's screen", func(s string) bool { return strings.Contains(s, "The sample service") && strings.Contains(s, "~") })
+	m.asked("The sample service")
 	m.resize(60, 12)
 	m.sees("vi on 12 rows", func(s string) bool {
 		lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
