@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/spf13/cobra"
 
 	"github.com/cloudssh/cloudssh/images"
@@ -143,14 +141,7 @@ func (a *app) pushAgent(ctx context.Context, e *emulator.Server) (ref string, er
 	if err != nil {
 		return "", err
 	}
-	tag, err := name.NewTag(fmt.Sprintf("%s/%s/%s:latest", e.RegistryAddr, e.Project, images.Agent))
-	if err != nil {
-		return "", fmt.Errorf("naming the agent's image: %w", err)
-	}
-	if err := remote.Write(tag, img, remote.WithContext(ctx)); err != nil {
-		return "", fmt.Errorf("pushing the agent's image: %w", err)
-	}
-	return tag.Name(), nil
+	return e.Push(ctx, e.Project+"/"+images.Agent, img)
 }
 
 // deploySamples deploys hello and hello-bare.
