@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -71,11 +72,15 @@ func quicker(dir string) error {
 		return nil
 	}
 	bin := filepath.Join(dir, "bin")
+	overlay, err := withoutEmbedded(dir)
+	if err != nil {
+		return err
+	}
 	for name, source := range map[string]string{
 		"cloudssh": "cmd/cloudssh", "cloudssh-agent-linux-amd64": "cmd/cloudssh-agent",
 		"cloudssh-shell-linux-amd64": "cmd/cloudssh-shell", "hello-linux-amd64": "images/hello",
 	} {
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=test", "-o", filepath.Join(bin, name), "./"+source)
+		build := exec.Command("go", "build", "-trimpath", "-overlay", overlay, "-ldflags", "-s -w -X main.version=test", "-o", filepath.Join(bin, name), "./"+source)
 		build.Dir = filepath.Join("..", "..")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -83,6 +88,28 @@ func quicker(dir string) error {
 		}
 	}
 	return os.Setenv("PATH", bin+string(filepath.ListSeparator)+scriptPath)
+}
+
+// withoutEmbedded writes an overlay for go build in which the programs are not
+// there that `make embed` may have left in the checkout: they would come first.
+func withoutEmbedded(dir string) (string, error) {
+	left, err := filepath.Glob(filepath.Join("..", "..", "images", "bin", "*.gz"))
+	if err != nil {
+		return "", err
+	}
+	replace := map[string]string{}
+	for _, file := range left {
+		if file, err = filepath.Abs(file); err != nil {
+			return "", err
+		}
+		replace[file] = "" // not there
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	return overlay, os.WriteFile(overlay, text, 0o600)
 }
 
 // TestScripts runs testdata/script: every command, against an emulator whose
