@@ -92,11 +92,11 @@ func TestOCIReadOnlyRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := Container{
-		Image: imageOf(t, layerOf(t, executable("busybox", string(program)))), ReadOnly: true, User: "65532", Dir: "/work/here",
+		Image: imageOf(t, layerOf(t, executable("busybox", string(program)))), ReadOnly: true, User: "65532", Dir: "/srv/here",
 		Args:   []string{"/busybox", "sh", "-c", "/busybox pwd; /busybox touch /a 2>&1; /busybox touch /v/a /dev/shm/a && echo volumes"},
 		Mounts: []Mount{{Destination: "/v", Kind: Tmpfs, Shared: "v"}},
 	}
-	if got := run(t, s, c); got.stdout != "/work/here\ntouch: /a: Read-only file system\nvolumes\n" {
+	if got := run(t, s, c); got.stdout != "/srv/here\ntouch: /a: Read-only file system\nvolumes\n" {
 		t.Errorf("got %+v", got)
 	}
 }
