@@ -212,12 +212,14 @@ func TestLinesWithoutTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	screen.await(t, "no terminal to give (no /dev/ptmx): what you type goes line by line\r\n")
-	screen.await(t, "$ ") // it knows that somebody looks
+	screen.await(t, "/ $ ") // it knows that somebody looks
 	fmt.Fprint(keyboard, "echo $TERM-$((6*9))\b\b\b7))\r")
-	screen.await(t, "\r\ndumb-42\r\n")
-	fmt.Fprint(keyboard, "read x; echo got $x\r")
+	screen.await(t, "\r\ndumb-42\r\n/ $ ")
+	// A shell whose input is a pipe takes what is there for its own: read gets what comes later.
+	fmt.Fprint(keyboard, "echo as''ks; read x; echo got $x\r")
+	screen.await(t, "\r\nasks\r\n")
 	fmt.Fprint(keyboard, "away\x15this\r")
-	screen.await(t, "\r\ngot this\r\n")
+	screen.await(t, "\r\ngot this\r\n/ $ ")
 	fmt.Fprint(keyboard, "echo never; \x03")
 	screen.await(t, "^C\r\n")
 	fmt.Fprint(keyboard, "\x04")
@@ -225,7 +227,7 @@ func TestLinesWithoutTerminal(t *testing.T) {
 		t.Errorf("the shell ended with %v:\n%s", err, screen.String())
 	}
 	if strings.Contains(screen.String(), "\nnever") {
-		t.Errorf("a line that was taken back ran:\n%s", screen.String())
+		t.Errorf("a line that was taken back ran:\n%q", screen.String())
 	}
 }
 

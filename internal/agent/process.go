@@ -131,6 +131,9 @@ func (s *session) startPipes(cmd *exec.Cmd) error {
 		}
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
+	if s.lines { // in the order in which it was written, as on a terminal
+		cmd.Stderr = theirs[1]
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	watch := watchOOM()
 	if err := s.launch(cmd, p); err != nil {
