@@ -250,6 +250,7 @@ func (s *server) gone(by *connection, id string) bool {
 		return false
 	}
 	dead.log.Info("connection ended", "reason", "its client is gone")
+	s.unregister(dead) // at once, however long its end takes
 	dead.abort()
 	end := time.NewTimer(leavePatience)
 	defer end.Stop()
