@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,9 @@ type Config struct {
 	// call at a time: what they may take of memory depends on it. May be nil.
 	Connected func(n int)
 
-	self *selfDeleter // for tests; nil means what Settings and Environ say
+	// For tests.
+	self   *selfDeleter  // nil means what Settings and Environ say
+	hangup time.Duration // 0 means hangupGrace
 }
 
 // A Conn is what Serve makes use of when an accepted connection has it:
@@ -81,6 +84,7 @@ type server struct {
 	keys     map[string]bool // authorized keys, in wire form
 	shells   *shellRegistry
 	started  time.Time
+	hangup   time.Duration // hangupGrace, but in tests
 	children *children
 	buffers  *sync.Pool    // of forwarded connections
 	changed  chan struct{} // tells the limits that connections came or went
@@ -182,6 +186,7 @@ func newServer(cfg Config) (*server, error) {
 		self:     cfg.self,
 		keys:     keys,
 		started:  time.Now(),
+		hangup:   cmp.Or(cfg.hangup, hangupGrace),
 		children: newChildren(),
 		buffers:  newBuffers(),
 		changed:  make(chan struct{}, 1),
@@ -195,7 +200,7 @@ func newServer(cfg Config) (*server, error) {
 	if s.connNum == nil {
 		s.connNum = func(int) {}
 	}
-	s.shells = newShellRegistry(s.expires, s.notify)
+	s.shells = newShellRegistry(s.expires, s.notify, s.hangup)
 	s.ssh = s.sshConfig(cfg.HostKey)
 	return s, nil
 }
@@ -337,7 +342,7 @@ func (s *server) shutdown(reason string, l net.Listener) {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
-	kill := time.NewTimer(hangupGrace)
+	kill := time.NewTimer(s.hangup)
 	defer kill.Stop()
 	// First the words: a session that ends takes none any more. Commands
 	// without a terminal get them too, or nobody would know what ended them.

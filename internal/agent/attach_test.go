@@ -87,7 +87,7 @@ func (s *seat) ended() {
 	s.t.Helper()
 	select {
 	case <-s.closed:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("the channel was not closed; output %q, requests %s", s.out, s.told)
 	}
 }
@@ -112,7 +112,7 @@ func sessionsOf(t *testing.T, c *ssh.Client) []SessionInfo {
 // until waits for a change of the sessions.
 func (a *knownAgent) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patience)
 	for !is() {
 		select {
 		case <-a.changed:
@@ -234,23 +234,23 @@ func TestAttachRefusals(t *testing.T) {
 // A client that asked for it may be lost, one that did not takes its session
 // along, and so does one that says that it leaves or closes its channel.
 func TestLostClients(t *testing.T) {
-	a := startKnown(t, Settings{})
-	keeper, _ := a.mustDial(t, "alice@x", nil)
 	for _, tt := range []struct {
 		name    string
 		persist bool
-		end     func(c *ssh.Client, conn *knownConn, s *seat)
+		end     func(keeper, c *ssh.Client, conn *knownConn, s *seat)
 		kept    bool
 	}{
-		{"lost", true, func(_ *ssh.Client, conn *knownConn, _ *seat) { conn.Close() }, true},
-		{"said to be gone", true, func(c *ssh.Client, _ *knownConn, _ *seat) {
+		{"lost", true, func(_, _ *ssh.Client, conn *knownConn, _ *seat) { conn.Close() }, true},
+		{"said to be gone", true, func(keeper, c *ssh.Client, _ *knownConn, _ *seat) {
 			ask(t, keeper, "gone@cloudssh", struct{ ID string }{fmt.Sprintf("%x", c.SessionID())})
 		}, true},
-		{"lost, as before", false, func(_ *ssh.Client, conn *knownConn, _ *seat) { conn.Close() }, false},
-		{"left", true, func(c *ssh.Client, _ *knownConn, _ *seat) { ask(t, c, "leave@cloudssh", nil); c.Close() }, false},
-		{"closed", true, func(_ *ssh.Client, _ *knownConn, s *seat) { s.Close() }, false},
+		{"lost, as before", false, func(_, _ *ssh.Client, conn *knownConn, _ *seat) { conn.Close() }, false},
+		{"left", true, func(_, c *ssh.Client, _ *knownConn, _ *seat) { ask(t, c, "leave@cloudssh", nil); c.Close() }, false},
+		{"closed", true, func(_, _ *ssh.Client, _ *knownConn, s *seat) { s.Close() }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			a := startKnown(t, Settings{})
+			keeper, _ := a.mustDial(t, "alice@x", nil)
 			client, conn := a.mustDial(t, "alice@x", nil)
 			s := sit(t, client, 80, 24)
 			if tt.persist {
@@ -258,7 +258,7 @@ func TestLostClients(t *testing.T) {
 			}
 			s.exec("trap 'echo bye; exit' HUP; echo ready; read x; echo got $x; exit 3")
 			s.out.wait(t, "ready")
-			tt.end(client, conn, s)
+			tt.end(keeper, client, conn, s)
 			if !tt.kept {
 				a.until(t, "over", func() bool { return len(a.shells.snapshot()) == 0 })
 				return
@@ -285,12 +285,16 @@ func TestLostClientsTimeIsOver(t *testing.T) {
 	s.request("persist@cloudssh", struct{ Grace uint32 }{1}, true)
 	s.exec("echo ready; sleep 1000")
 	s.out.wait(t, "ready")
-	conn.Close()
-	a.untilDetached(t, 1)
 	shell := a.shells.snapshot()[0]
+	conn.Close()
 	<-shell.ended // by SIGHUP
 	if got := shell.status.String(); got != "HUP" {
 		t.Errorf("status %s", got)
+	}
+	shell.mu.Lock()
+	defer shell.mu.Unlock()
+	if stayed := shell.until.Sub(shell.detachedAt); stayed != time.Second || time.Now().Before(shell.until) {
+		t.Errorf("it was to stay for %s, until %s", stayed, shell.until)
 	}
 }
 
@@ -356,7 +360,7 @@ func (a *knownAgent) untilText(t *testing.T, s *shellSession, want string) {
 	t.Helper()
 	ticks := time.NewTicker(5 * time.Millisecond)
 	defer ticks.Stop()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patience)
 	for {
 		s.mu.Lock()
 		text := s.screen.Text()

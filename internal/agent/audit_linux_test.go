@@ -27,7 +27,7 @@ func TestSSHAudit(t *testing.T) {
 	if err != nil {
 		t.Fatalf("fetching ssh-audit: %v", err)
 	}
-	cmd := exec.Command("python3", "-m", "ssh_audit", "--json", "--port", port, host)
+	cmd := exec.Command("python3", "-m", "ssh_audit", "--json", "--timeout", "120", "--port", port, host)
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+strings.TrimSpace(string(path)), "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.Output()
 	if err != nil { // its exit status says whether there was a failure or a warning

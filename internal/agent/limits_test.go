@@ -249,7 +249,7 @@ func TestShutdown(t *testing.T) {
 		t.Error("the connection is still there")
 	}
 	f.logs.wait(t, "the instance is shutting down")
-	if took := time.Since(begun); took > hangupGrace {
+	if took := time.Since(begun); took > patience/2 { // at patience the process would have been killed
 		t.Errorf("it took %s", took)
 	}
 }
@@ -284,7 +284,10 @@ func TestShutdownOfACommand(t *testing.T) {
 
 // A process that ignores everything is killed, within Cloud Run's ten seconds.
 func TestShutdownKills(t *testing.T) {
-	f := start(t, nil)
+	if longest := hangupGrace + killGrace + flushGrace + closeGrace; longest >= 10*time.Second {
+		t.Errorf("an end may take %s", longest)
+	}
+	f := start(t, func(c *Config) { c.hangup = time.Second })
 	s := f.session(t)
 	stdout, err := s.StdoutPipe()
 	if err != nil {
@@ -294,14 +297,10 @@ func TestShutdownKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	readUntil(t, stdout, "ready")
-	begun := time.Now()
 	f.stop()
 	var exit *ssh.ExitError
 	if err := s.Wait(); !errors.As(err, &exit) || exit.Signal() != "KILL" {
 		t.Errorf("the session ended with %v", err)
-	}
-	if took := time.Since(begun); took > 9*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }
 

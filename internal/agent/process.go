@@ -284,7 +284,7 @@ func (s *session) hangup() {
 	// A stopped process could not see the SIGHUP. Errors mean that it is gone.
 	p.signal(syscall.SIGHUP)  //nolint:errcheck // see above
 	p.signal(syscall.SIGCONT) //nolint:errcheck // see above
-	timer := time.NewTimer(hangupGrace)
+	timer := time.NewTimer(s.conn.server.hangup)
 	defer timer.Stop()
 	select {
 	case <-s.ended:

@@ -73,7 +73,7 @@ func startKnown(t *testing.T, settings Settings) *knownAgent {
 	signer, _ := newSigner(t)
 	host, _ := newSigner(t)
 	settings.AuthorizedKeys = []string{string(ssh.MarshalAuthorizedKey(signer.PublicKey()))}
-	s, err := newServer(Config{Settings: settings, HostKey: host, Environ: testEnviron()})
+	s, err := newServer(Config{Settings: settings, HostKey: host, Environ: testEnviron(), hangup: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestForwardEnds(t *testing.T) {
 				t.Fatalf("read %q, %v", got, err)
 			}
 			end(client, conn)
-			if err := server.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			if err := server.SetDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
 			if n, err := server.Read(got); err == nil || isTimeout(err) {

@@ -196,7 +196,7 @@ func TestShutdownWithDetached(t *testing.T) {
 		t.Errorf("status %s", got)
 	}
 	a.shells.kill()
-	timer := time.NewTimer(20 * time.Second)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	a.shells.await(timer.C)
 	if got := shells[1].status.String(); got != "KILL" {

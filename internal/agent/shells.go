@@ -45,6 +45,7 @@ const maxEnded = 32
 type shellRegistry struct {
 	expires func() time.Time // end of the lease; zero: none
 	changed func()           // called after sessions were detached, attached or ended, without locks held
+	hangup  time.Duration    // how long a program that is hung up may take to end
 
 	mu      sync.Mutex
 	last    uint32 // number of the newest
@@ -53,11 +54,11 @@ type shellRegistry struct {
 }
 
 // newShellRegistry makes an empty registry. changed may be nil.
-func newShellRegistry(expires func() time.Time, changed func()) *shellRegistry {
+func newShellRegistry(expires func() time.Time, changed func(), hangup time.Duration) *shellRegistry {
 	if changed == nil {
 		changed = func() {}
 	}
-	return &shellRegistry{expires: expires, changed: changed, all: make(map[uint32]*shellSession)}
+	return &shellRegistry{expires: expires, changed: changed, hangup: hangup, all: make(map[uint32]*shellSession)}
 }
 
 // snapshot are the sessions by number.

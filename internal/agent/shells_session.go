@@ -272,7 +272,7 @@ func (s *shellSession) hangup() {
 	// A stopped process could not see the SIGHUP.
 	s.signal(syscall.SIGHUP, syscall.SIGCONT)
 	s.pty.close()
-	timer := time.NewTimer(hangupGrace)
+	timer := time.NewTimer(s.registry.hangup)
 	defer timer.Stop()
 	select {
 	case <-s.ended:
