@@ -121,6 +121,11 @@ func TestOpenSSHForwards(t *testing.T) {
 	m.mustTell("cancel", "-R", fmt.Sprintf("*:0:%s", to))
 	m.mustTell("cancel", "-R", fmt.Sprintf("%d:%s", remote, to))
 	m.mustTell("cancel", "-R", m.path("r")+":"+to)
+	// OpenSSH does not wait for an answer when it cancels. It does for this refusal,
+	// which comes after all that was asked before.
+	if out, err := m.tell("forward", "-R", fmt.Sprintf("%d:%s", portOf(echo), to)); err == nil || !strings.Contains(out, "remote port forwarding failed") {
+		t.Errorf("a port in use: %q, %v", out, err)
+	}
 	for _, address := range []string{"127.0.0.1:" + chosen, fmt.Sprintf("127.0.0.1:%d", remote), m.path("r")} {
 		network := "tcp"
 		if strings.HasPrefix(address, "/") {
@@ -130,9 +135,6 @@ func TestOpenSSHForwards(t *testing.T) {
 			conn.Close()
 			t.Errorf("%s is cancelled and accepts", address)
 		}
-	}
-	if out, err := m.tell("forward", "-R", fmt.Sprintf("%d:%s", portOf(echo), to)); err == nil || !strings.Contains(out, "remote port forwarding failed") {
-		t.Errorf("a port in use: %q, %v", out, err)
 	}
 	if out, err := f.openssh(t, "ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-R", fmt.Sprintf("%d:%s", portOf(echo), to), "127.0.0.1").CombinedOutput(); err == nil ||
 		!strings.Contains(string(out), "remote port forwarding failed for listen port") {
@@ -193,7 +195,7 @@ func startSink(t *testing.T) net.Listener {
 func pour(t *testing.T, conn net.Conn) {
 	t.Helper()
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	conn.SetDeadline(time.Now().Add(patience))
 	sum := sha256.New()
 	block := bytes.Repeat([]byte("cloudssh"), 125_000)
 	for i := range 10 {
@@ -230,9 +232,9 @@ func TestOpenSSHStandardInputForward(t *testing.T) {
 	if out, err := cmd.Output(); err != nil || string(out) != "through" {
 		t.Errorf("output %q, %v", out, err)
 	}
-	free := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	out, err := f.openssh(t, "ssh", "-v", "-W", free, "127.0.0.1").CombinedOutput()
-	if want := "open failed: connect failed: connecting to " + free + ": connection refused"; err == nil || !strings.Contains(string(out), want) {
+	deaf := fmt.Sprintf("127.0.0.1:%d", deafPort(t))
+	out, err := f.openssh(t, "ssh", "-v", "-W", deaf, "127.0.0.1").CombinedOutput()
+	if want := "open failed: connect failed: connecting to " + deaf + ": connection refused"; err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("output %q, %v; want %q", out, err, want)
 	}
 }
@@ -249,7 +251,7 @@ func TestOpenSSHCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer terminal.Close()
-	defer time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(patience, func() { cmd.Process.Kill() }).Stop()
 	readUntil(t, terminal, "ready")
 	say := func(text, want string) {
 		t.Helper()

@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,7 +57,7 @@ func echoServer(t testing.TB, network, address string) net.Listener {
 func expectEcho(t testing.TB, conn net.Conn) {
 	t.Helper()
 	defer conn.Close()
-	defer time.AfterFunc(20*time.Second, func() { conn.Close() }).Stop() // a channel has no deadline
+	defer time.AfterFunc(patience, func() { conn.Close() }).Stop() // a channel has no deadline
 	if _, err := io.WriteString(conn, "over and out"); err != nil {
 		t.Error(err)
 	}
@@ -69,14 +71,20 @@ func expectEcho(t testing.TB, conn net.Conn) {
 
 func portOf(l net.Listener) uint32 { return uint32(l.Addr().(*net.TCPAddr).Port) }
 
+// given are the ports that freePort has given away.
+var given sync.Map
+
 // freePort is a port that was free a moment ago, below those that the kernel gives
-// to whoever asks for any.
+// to whoever asks for any. It gives none twice.
 func freePort(t testing.TB) uint32 {
 	t.Helper()
 	for range 1000 {
 		l, err := net.Listen("tcp", fmt.Sprint(":", 10_000+rand.IntN(20_000)))
-		if err == nil {
-			defer l.Close()
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if _, twice := given.LoadOrStore(portOf(l), true); !twice {
 			return portOf(l)
 		}
 	}
@@ -84,11 +92,62 @@ func freePort(t testing.TB) uint32 {
 	return 0
 }
 
+// occupy takes a port of an address, 0 for any, until the test ends, and does not
+// listen on it: whoever connects is refused, and nobody else can have it. It is 0
+// if somebody has it already.
+func occupy(t testing.TB, host string, port uint32) uint32 {
+	t.Helper()
+	ip := net.ParseIP(host)
+	family, address := syscall.AF_INET6, syscall.Sockaddr(&syscall.SockaddrInet6{Port: int(port), Addr: [16]byte(ip.To16())})
+	if four := ip.To4(); four != nil {
+		family, address = syscall.AF_INET, &syscall.SockaddrInet4{Port: int(port), Addr: [4]byte(four)}
+	}
+	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	switch err := syscall.Bind(fd, address); {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return 0
+	case err != nil:
+		t.Fatal(err)
+	}
+	if address, err = syscall.Getsockname(fd); err != nil {
+		t.Fatal(err)
+	}
+	switch address := address.(type) {
+	case *syscall.SockaddrInet4:
+		return uint32(address.Port)
+	case *syscall.SockaddrInet6:
+		return uint32(address.Port)
+	}
+	return 0
+}
+
+// deafPort is a port of the IPv4 loopback address that refuses connections.
+func deafPort(t testing.TB) uint32 {
+	t.Helper()
+	return occupy(t, "127.0.0.1", 0)
+}
+
+// echoSix is an echo server on the IPv6 loopback address alone, on a port that
+// the IPv4 one refuses.
+func echoSix(t testing.TB) net.Listener {
+	t.Helper()
+	for {
+		l := echoServer(t, "tcp", "[::1]:0")
+		if occupy(t, "127.0.0.1", portOf(l)) != 0 {
+			return l
+		}
+	}
+}
+
 func TestDirectForwards(t *testing.T) {
 	f := start(t, nil)
 	client := f.dial(t)
 	tcp := echoServer(t, "tcp", "127.0.0.1:0")
-	six := echoServer(t, "tcp", "[::1]:0")
+	six := echoSix(t)
 	path := filepath.Join(t.TempDir(), "echo")
 	echoServer(t, "unix", path)
 	for _, to := range []struct{ network, address string }{
@@ -117,9 +176,9 @@ func TestRefusedTargets(t *testing.T) {
 	}
 	dead.(*net.UnixListener).SetUnlinkOnClose(false)
 	dead.Close()
-	free := "127.0.0.1:" + strconv.Itoa(int(freePort(t)))
+	deaf := "127.0.0.1:" + strconv.Itoa(int(deafPort(t)))
 	for _, to := range []struct{ network, address, want string }{
-		{"tcp", free, "connecting to " + free + ": connection refused"},
+		{"tcp", deaf, "connecting to " + deaf + ": connection refused"},
 		{"tcp", "no-such-host.invalid:80", "connecting to no-such-host.invalid:80: "}, // the reason is the resolver's
 		{"unix", dir + "/none", "connecting to " + dir + "/none: no such file or directory"},
 		{"unix", dir + "/dead", "connecting to " + dir + "/dead: connection refused"},
@@ -200,19 +259,8 @@ func TestListenAddresses(t *testing.T) {
 		{"::", []string{"::1"}, []string{"127.0.0.1"}},
 		{"::1", []string{"::1"}, []string{"127.0.0.1"}},
 	} {
-		ok, answer := ask(t, client, "tcpip-forward", tcpForward{c.address, 0})
-		var chosen struct{ Port uint32 }
-		if !ok || ssh.Unmarshal(answer, &chosen) != nil || chosen.Port == 0 {
-			t.Errorf("%q: %v, %x\n%s", c.address, ok, answer, f.logs)
-			continue
-		}
-		port := strconv.Itoa(int(chosen.Port))
-		for _, host := range c.not {
-			if conn, err := net.Dial("tcp", net.JoinHostPort(host, port)); err == nil {
-				conn.Close()
-				t.Errorf("%q is reached by %s", c.address, host)
-			}
-		}
+		chosen := listenApart(t, client, c.address, c.not)
+		port := strconv.Itoa(int(chosen))
 		for _, host := range c.reached {
 			conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
 			if err != nil {
@@ -227,7 +275,7 @@ func TestListenAddresses(t *testing.T) {
 				Port2   uint32
 			}
 			from := conn.LocalAddr().(*net.TCPAddr)
-			if err := ssh.Unmarshal(channel.ExtraData(), &got); err != nil || got.Address != c.address || got.Port != chosen.Port ||
+			if err := ssh.Unmarshal(channel.ExtraData(), &got); err != nil || got.Address != c.address || got.Port != chosen ||
 				got.Origin != from.IP.String() || got.Port2 != uint32(from.Port) {
 				t.Errorf("%q by %s from %s: %+v, %v", c.address, host, from, got, err)
 			}
@@ -238,7 +286,7 @@ func TestListenAddresses(t *testing.T) {
 			conn.Close()
 		}
 		for i, want := range []bool{true, false} {
-			if ok, _ := ask(t, client, "cancel-tcpip-forward", tcpForward{c.address, chosen.Port}); ok != want {
+			if ok, _ := ask(t, client, "cancel-tcpip-forward", tcpForward{c.address, chosen}); ok != want {
 				t.Errorf("%q cancelled for the %d. time: %v", c.address, i+1, ok)
 			}
 		}
@@ -246,6 +294,26 @@ func TestListenAddresses(t *testing.T) {
 			t.Errorf("%q is cancelled and accepts", c.address)
 		}
 	}
+}
+
+// listenApart has the agent listen on an address, on a port that is nobody's on
+// some others. Somebody else in this machine may have the first ones it chooses
+// there, but not all.
+func listenApart(t *testing.T, client *ssh.Client, address string, others []string) (port uint32) {
+	t.Helper()
+	for range 10 {
+		ok, answer := ask(t, client, "tcpip-forward", tcpForward{address, 0})
+		var chosen struct{ Port uint32 }
+		if !ok || ssh.Unmarshal(answer, &chosen) != nil || chosen.Port == 0 {
+			t.Fatalf("%q: %v, %x", address, ok, answer)
+		}
+		if !slices.ContainsFunc(others, func(host string) bool { return occupy(t, host, chosen.Port) == 0 }) {
+			return chosen.Port
+		}
+		ask(t, client, "cancel-tcpip-forward", tcpForward{address, chosen.Port})
+	}
+	t.Fatalf("%q is one of %s, too", address, others)
+	return 0
 }
 
 // outsideAddress is an address of this machine that is no loopback address.
@@ -447,7 +515,7 @@ func TestNoMoreSessions(t *testing.T) {
 	go func() { ended <- client.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the connection goes on")
 	}
 	f.logs.wait(t, "it asked for a session after")
