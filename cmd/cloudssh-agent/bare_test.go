@@ -139,8 +139,16 @@ func TestBareImageWithOurShell(t *testing.T) {
 		"echo $SHELL $HOME $PWD; ls -d /con*":    "/cloudssh-shell / /\n/config.txt",
 		"(echo x > /new) 2>/dev/null || echo no": "no",
 	} {
-		if got := r.run(t, client, command); got != want && got != "cloudssh: the app's directory /app cannot be used (no such file or directory); starting in /\n"+want {
-			t.Errorf("%s: %q, want %q", command, got, want)
+		s, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var notes strings.Builder
+		s.Stderr = &notes
+		got, err := s.Output(command)
+		if err != nil || strings.TrimSpace(string(got)) != want ||
+			notes.String() != "cloudssh: the app's directory /app cannot be used (no such file or directory); starting in /\n" {
+			t.Errorf("%s: %q, want %q; %q, %v", command, got, want, notes.String(), err)
 		}
 	}
 	s, err := client.NewSession()
@@ -256,7 +264,7 @@ func (s *screenText) String() string {
 
 func (s *screenText) await(t *testing.T, want string) {
 	t.Helper()
-	timeout := time.After(time.Minute)
+	timeout := time.After(patience)
 	for {
 		s.mu.Lock()
 		found := strings.Contains(s.text.String(), want)

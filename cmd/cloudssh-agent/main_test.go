@@ -30,6 +30,10 @@ import (
 
 const testVersion = "v0.0.1-test"
 
+// patience is how long a test waits for what has to come. It bounds nothing but
+// a failure: this machine may have other things to do.
+const patience = 2 * time.Minute
+
 // build makes the agent as releases do.
 func build(t *testing.T) string {
 	t.Helper()
@@ -184,15 +188,16 @@ func TestAgent(t *testing.T) {
 	if rss > 15<<10 {
 		t.Errorf("the idle agent takes %d KiB", rss)
 	}
-	begun := time.Now()
 	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-r.exited; err != nil {
-		t.Errorf("the agent ended with %v", err)
-	}
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Errorf("an idle agent took %s to stop", took)
+	select {
+	case err := <-r.exited:
+		if err != nil {
+			t.Errorf("the agent ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("an idle agent does not stop")
 	}
 	if err := client.Wait(); err == nil {
 		t.Error("the connection outlived the agent")
@@ -276,7 +281,7 @@ func TestReaping(t *testing.T) {
 			t.Errorf("status %d, want %d", status, i)
 		}
 	}
-	zombies := `for i in 1 2 3 4 5 6 7 8 9 10; do
+	zombies := `for i in $(seq 1000); do
 		n=$(grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l)
 		[ $n = 0 ] && break
 		sleep 0.1
@@ -334,7 +339,7 @@ func TestEnv(t *testing.T) {
 	if own != 21 {
 		t.Errorf("not all differences are told, or twice: %d", own)
 	}
-	if got := r.run(t, client, env+" --all; echo $?"); !strings.HasPrefix(got, "cloudssh-env: usage: ") || !strings.HasSuffix(got, "\n2") {
+	if got := r.run(t, client, env+" --all 2>&1; echo $?"); !strings.HasPrefix(got, "cloudssh-env: usage: ") || !strings.HasSuffix(got, "\n2") {
 		t.Errorf("an unknown option: %q", got)
 	}
 	cmd := exec.CommandContext(t.Context(), env) // outside of sessions; whether all processes may be read depends on the machine

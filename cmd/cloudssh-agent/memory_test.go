@@ -159,7 +159,7 @@ func TestMemoryReturns(t *testing.T) {
 	}
 	transfers.Wait()
 	peak := r.status(t, client).Memory
-	timeout := time.After(90 * time.Second)
+	timeout := time.After(2 * patience)
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	for now := peak; ; now = r.status(t, client).Memory {

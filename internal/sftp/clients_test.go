@@ -20,7 +20,8 @@ func client(t *testing.T, dir, input, name string, args ...string) (string, erro
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.Stdin = t.TempDir(), strings.NewReader(input)
-	cmd.Env = append(os.Environ(), serverVariable+"="+dir)
+	// With the race detector a program sleeps for a second at its end, to report.
+	cmd.Env = append(os.Environ(), serverVariable+"="+dir, "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
