@@ -101,9 +101,11 @@ func TestForeignGroup(t *testing.T) {
 	c.types("two\r")
 	c.ends("two\ntwo")
 	c.types("\x04")
-	c.until("its end and the job's", func(screen string) bool {
-		return strings.Contains(screen, "two\ntwo\n0\n") && strings.Contains(screen, "Killed") && strings.HasSuffix(screen, "\n"+strings.TrimSpace(prompt))
+	c.until("its end", func(screen string) bool {
+		return strings.Contains(screen, "two\ntwo\n0\n") && strings.HasSuffix(screen, "\n"+strings.TrimSpace(prompt))
 	})
+	c.types("wait; echo left $(jobs)\r") // the shell may hear of the job's end after the prompt
+	c.ready("\nleft")
 	c.types("exit 6\r")
 	c.exits(6)
 }
