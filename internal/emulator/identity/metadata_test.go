@@ -40,7 +40,7 @@ func metadataConfig(i *Issuer) MetadataConfig {
 // onMetadata points Google's libraries at a metadata server of ours.
 func onMetadata(t *testing.T) *Issuer {
 	t.Helper()
-	i, _ := newIssuer(t)
+	i, _ := newRealIssuer(t)
 	s := httptest.NewServer(MetadataHandler(metadataConfig(i)))
 	t.Cleanup(s.Close)
 	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(s.URL, "http://"))

@@ -41,7 +41,7 @@ func robotKey(t *testing.T, i *Issuer, tokenURL string) []byte {
 }
 
 func TestServiceAccountAccessToken(t *testing.T) {
-	i, _ := newIssuer(t)
+	i, _ := newRealIssuer(t)
 	creds, err := google.CredentialsFromJSONWithType(t.Context(), robotKey(t, i, tokenServer(t, i)), google.ServiceAccount, scope)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestServiceAccountAccessToken(t *testing.T) {
 }
 
 func TestServiceAccountIDToken(t *testing.T) {
-	i, _ := newIssuer(t)
+	i, _ := newRealIssuer(t)
 	creds, err := idtoken.NewCredentialsFromJSON(credentials.ServiceAccount, robotKey(t, i, tokenServer(t, i)),
 		&idtoken.Options{Audience: audience})
 	if err != nil {
@@ -80,7 +80,7 @@ func TestServiceAccountIDToken(t *testing.T) {
 // TestSelfSignedAccessToken is what Google's client libraries send to an API
 // when they hold a key: a JWT, without asking the token endpoint.
 func TestSelfSignedAccessToken(t *testing.T) {
-	i, c := newIssuer(t)
+	i, c := newRealIssuer(t)
 	tokenURL := tokenServer(t, i)
 	source, err := google.JWTAccessTokenSourceWithScope(robotKey(t, i, tokenURL), scope)
 	if err != nil {
@@ -100,7 +100,7 @@ func TestSelfSignedAccessToken(t *testing.T) {
 }
 
 func TestUserTokens(t *testing.T) {
-	i, _ := newIssuer(t)
+	i, _ := newRealIssuer(t)
 	adc, err := i.UserADC(person, tokenServer(t, i))
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func signedBy(t *testing.T, keyFile []byte, change func(a *assertion)) string {
 }
 
 func TestRefusedGrants(t *testing.T) {
-	i, _ := newIssuer(t)
+	i, _ := newRealIssuer(t)
 	tokenURL := tokenServer(t, i)
 	key := robotKey(t, i, tokenURL)
 	jwt := func(change func(a *assertion)) url.Values {
@@ -258,7 +258,7 @@ func credentialsServer(t *testing.T, i *Issuer) string {
 }
 
 func TestImpersonation(t *testing.T) {
-	i, c := newIssuer(t)
+	i, c := newRealIssuer(t)
 	base := credentialsServer(t, i)
 	access, _ := i.AccessToken(person)
 	client := &http.Client{Transport: rerouted{base, access}}
