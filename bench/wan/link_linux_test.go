@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// patience is how long a test waits for what comes at once on a machine that has
+// nothing else to do.
+const patience = 2 * time.Minute
+
 func hosts(t *testing.T) (near, far *Host) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -63,7 +67,7 @@ func connect(t *testing.T, shape Shape) (*Link, *Host) {
 
 func dial(t *testing.T, link *Link) net.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	conn, err := link.Dial(ctx, "tcp", "7")
 	if err != nil {
@@ -85,22 +89,28 @@ func echo(t *testing.T, conn net.Conn) time.Duration {
 	return time.Since(began)
 }
 
+// leastEcho is the least of five round trips, or of more if none is below a
+// limit: a busy machine adds to all of them.
+func leastEcho(t *testing.T, conn net.Conn, limit time.Duration) time.Duration {
+	t.Helper()
+	least := patience
+	end := time.Now().Add(patience)
+	for i := 0; i < 5 || least >= limit && time.Now().Before(end); i++ {
+		least = min(least, echo(t, conn))
+	}
+	return least
+}
+
 func TestDelay(t *testing.T) {
 	link, _ := connect(t, Shape{Delay: 20 * time.Millisecond})
 	conn := dial(t, link)
-	least := time.Minute
-	for range 5 {
-		least = min(least, echo(t, conn))
-	}
+	least := leastEcho(t, conn, 140*time.Millisecond)
 	t.Logf("round trip of a 40 ms link: %s", least)
 	if least < 40*time.Millisecond || least > 140*time.Millisecond {
 		t.Errorf("a round trip took %s, want 40 ms", least)
 	}
 	link.Set(Shape{}, Shape{})
-	for range 5 {
-		least = min(least, echo(t, conn))
-	}
-	if least >= 40*time.Millisecond {
+	if least = leastEcho(t, conn, 40*time.Millisecond); least >= 40*time.Millisecond {
 		t.Errorf("a round trip takes %s after the delay was taken away", least)
 	}
 	there, back := link.Stats()
@@ -149,15 +159,14 @@ func TestBlackHole(t *testing.T) {
 	echo(t, conn)
 	link.SetHole(true)
 	conn.Write([]byte("x"))
-	conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-	if n, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Errorf("read %d bytes through a black hole", n)
-	}
-	if there, _ := link.Stats(); there.Swallowed == 0 {
-		t.Errorf("nothing was swallowed: %+v", there)
+	for there := (Stats{}); there.Swallowed == 0; there, _ = link.Stats() { // TCP tries again and again
+		conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		if n, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Fatalf("read %d bytes through a black hole", n)
+		}
 	}
 	link.SetHole(false)
-	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Errorf("after the black hole: %v", err)
 	}
