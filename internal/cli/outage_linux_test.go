@@ -28,7 +28,7 @@ func TestOutageOnTheScreen(t *testing.T) {
 		return strings.Contains(s, "no connection for") && !strings.Contains(s, "\nthe last row")
 	})
 	network.start()
-	m.shows("connected again after")
+	m.told("connected again after")
 	m.sees("the key, and no line of ours", func(s string) bool { return strings.Replace(s, "\nx", "\n ", 1) == before })
 
 	m.types("\x15exit\r")

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"regexp"
@@ -26,6 +27,7 @@ type terminal struct {
 	screen vt10x.Terminal
 
 	mu      sync.Mutex
+	sent    []byte        // all that cloudssh has written
 	changed chan struct{} // closed and replaced at each change of the screen
 	ended   bool
 	done    chan struct{}
@@ -87,6 +89,7 @@ func (m *terminal) draw() {
 	for {
 		n, err := m.pty.Read(buf)
 		m.mu.Lock()
+		m.sent = append(m.sent, buf[:n]...)
 		_, _ = m.screen.Write(buf[:n])
 		close(m.changed)
 		m.changed = make(chan struct{})
@@ -123,6 +126,17 @@ func (m *terminal) sees(what string, ok func(screen string) bool) {
 func (m *terminal) shows(text string) {
 	m.t.Helper()
 	m.sees(text, func(s string) bool { return strings.Contains(s, text) })
+}
+
+// told waits for a text that stands on the screen for a moment only, and may be
+// gone when the test comes to look.
+func (m *terminal) told(text string) {
+	m.t.Helper()
+	m.sees(text+", once", func(string) bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return bytes.Contains(m.sent, []byte(text))
+	})
 }
 
 func (m *terminal) types(text string) {
