@@ -122,7 +122,7 @@ func TestGuardOfDeadEmulator(t *testing.T) {
 	}
 	c.signal(syscall.SIGKILL)
 	<-c.done
-	gone(t, guard, 15*time.Second)
+	gone(t, guard, patience)
 }
 
 // apart is the same emulator for a user with a home of their own.

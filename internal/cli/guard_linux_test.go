@@ -14,6 +14,10 @@ import (
 	"github.com/cloudssh/cloudssh/internal/emulator"
 )
 
+// patience is how long a test waits for what comes by itself, on a machine that
+// may have much else to do.
+const patience = 90 * time.Second
+
 // guardOf is the process that guards the twin of a client that runs.
 func guardOf(t *testing.T, client int) *os.Process {
 	t.Helper()
@@ -90,7 +94,7 @@ func (w *world) noGuards(t *testing.T) {
 		if t.Failed() { // it may well hold what the test did not end
 			_ = p.Kill()
 		}
-		gone(t, p, 20*time.Second)
+		gone(t, p, patience)
 	}
 }
 
@@ -116,8 +120,8 @@ func TestKilledClient(t *testing.T) {
 	guard := guardOf(t, c.cmd.Process.Pid)
 	c.signal(syscall.SIGKILL)
 	<-c.done
-	w.within(t, 15*time.Second, "hello")
-	gone(t, guard, 5*time.Second)
+	w.within(t, patience, "hello")
+	gone(t, guard, patience)
 	w.demandNoLogs(t)
 }
 
@@ -146,7 +150,7 @@ func TestKilledWhileCreating(t *testing.T) {
 	c.until("waiting for Ready")
 	c.signal(syscall.SIGKILL)
 	<-c.done
-	w.within(t, 15*time.Second, "hello")
+	w.within(t, patience, "hello")
 }
 
 // TestKilledWithOthers: another session in the twin goes on, and takes it down.
@@ -160,7 +164,7 @@ func TestKilledWithOthers(t *testing.T) {
 	guard := guardOf(t, a.cmd.Process.Pid)
 	a.signal(syscall.SIGKILL)
 	<-a.done
-	gone(t, guard, 15*time.Second)
+	gone(t, guard, patience)
 	w.demandOnly(t, "hello", "hello-ssh")
 	_ = b.stdin.Close()
 	b.wait().demand(t, 0)
@@ -179,8 +183,8 @@ func TestKilledGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-m.done
-	w.within(t, 15*time.Second, "hello")
-	gone(t, guard, 5*time.Second)
+	w.within(t, patience, "hello")
+	gone(t, guard, patience)
 }
 
 // TestKilledWithItsGuard: as when the machine dies. The instance ends at its

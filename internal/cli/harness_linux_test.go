@@ -62,11 +62,12 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 	needRuntime(t)
 	o.StateDir = sharedState
 	o.Listen, o.RuntimeKind, o.MemoryRegistry = "127.0.0.1:0", "runc", true
+	starting()
 	e, err := emulator.New(t.Context(), o)
 	if err != nil {
+		stopped()
 		t.Fatal(err)
 	}
-	emulators.Add(1)
 	w := &world{Server: e}
 	t.Cleanup(func() {
 		if err := e.Close(context.Background()); err != nil {

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -117,9 +117,8 @@ func withoutEmbedded(dir string) (string, error) {
 func TestScripts(t *testing.T) {
 	needRuntime(t)
 	t.Cleanup(func() {
-		close(unclean)
-		for text := range unclean {
-			t.Error(text)
+		for len(unclean) > 0 {
+			t.Error(<-unclean)
 		}
 	})
 	testscript.Run(t, testscript.Params{
@@ -193,9 +192,20 @@ func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Stderr = logFile
 	stdout, err := cmd.StdoutPipe()
 	ts.Check(err)
-	ts.Check(cmd.Start())
-	emulators.Add(1)
-	ts.Setenv("EMULATOR_PID", strconv.Itoa(cmd.Process.Pid))
+	starting()
+	if err := cmd.Start(); err != nil {
+		stopped()
+		ts.Fatalf("%v", err)
+	}
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			unclean <- fmt.Sprintf("%s: the emulator did not stop cleanly: %v\n%s", ts.Name(), err, ts.ReadFile("emulator.log"))
+		}
+		if left := stopped(); len(left) > 0 {
+			unclean <- fmt.Sprintf("%s: the emulator left behind: %q", ts.Name(), left)
+		}
+	})
 	exports := 0
 	lines := bufio.NewScanner(stdout)
 	for exports < 5 && lines.Scan() {
@@ -207,18 +217,8 @@ func cmdEmulator(ts *testscript.TestScript, neg bool, args []string) {
 		exports++
 	}
 	if exports < 5 {
-		_ = cmd.Wait()
 		ts.Fatalf("the emulator did not become ready:\n%s", ts.ReadFile("emulator.log"))
 	}
-	ts.Defer(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			unclean <- fmt.Sprintf("%s: the emulator did not stop cleanly: %v\n%s", ts.Name(), err, ts.ReadFile("emulator.log"))
-		}
-		if left := stopped(); len(left) > 0 {
-			unclean <- fmt.Sprintf("%s: the emulator left behind: %q", ts.Name(), left)
-		}
-	})
 }
 
 // environ is the script's environment.
@@ -249,13 +249,26 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// emulators counts those that run in sharedState.
-var emulators atomic.Int32
+// emulators counts those that run in sharedState. None starts while what the
+// last one left is looked for.
+var emulators struct {
+	sync.Mutex
+	count int
+}
+
+// starting notes that an emulator is about to start.
+func starting() {
+	emulators.Lock()
+	defer emulators.Unlock()
+	emulators.count++
+}
 
 // stopped notes that an emulator has ended and, when it was the last, returns
 // what they left behind: mounts, the namespaces' among them, and containers.
 func stopped() []string {
-	if emulators.Add(-1) > 0 {
+	emulators.Lock()
+	defer emulators.Unlock()
+	if emulators.count--; emulators.count > 0 {
 		return nil
 	}
 	left := mountsBelow(sharedState)
@@ -274,6 +287,6 @@ func mountsBelow(dir string) []string {
 	lines := strings.Split(string(b), "\n")
 	return slices.DeleteFunc(lines, func(l string) bool {
 		fields := strings.Fields(l)
-		return len(fields) < 5 || !strings.HasPrefix(fields[4], dir)
+		return len(fields) < 5 || !strings.HasPrefix(fields[4], dir+"/")
 	})
 }
