@@ -381,7 +381,14 @@ func (s *connection) forwardOnly(ctx context.Context, l *link, twin *provision.T
 
 // tellOutages tells of outages in lines until the returned function is called.
 func (s *connection) tellOutages(ctx context.Context, l *link) (stop func()) {
-	ctx, stop = context.WithCancel(ctx)
-	go l.outage.tell(ctx, s.ui)
-	return stop
+	ctx, cancel := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		l.outage.tell(ctx, s.ui)
+	}()
+	return func() {
+		cancel()
+		<-told
+	}
 }

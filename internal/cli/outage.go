@@ -31,6 +31,7 @@ func (o *outage) observe(s transport.State) {
 	switch {
 	case s.Phase == transport.Connected:
 		o.since = time.Time{}
+	case s.Phase == transport.Closed: // what was before is told
 	case o.since.IsZero():
 		o.since = time.Now()
 	}
@@ -54,27 +55,28 @@ func (o *outage) down() bool {
 }
 
 // follow calls lost every second while an outage lasts that is worth telling,
-// and back when it is over, until ctx or the connection ends.
+// and back when it is over, until ctx or the connection ends: an end that comes
+// at once does not hide that it was over.
 func (o *outage) follow(ctx context.Context, lost, back func(lasted time.Duration)) {
 	var began time.Time // of the outage that was told of
 	tick := time.NewTimer(0)
 	defer tick.Stop()
-	for {
+	for over := false; !over; {
 		select {
 		case <-ctx.Done():
-			return
+			over = true
 		case <-o.changed:
 		case <-tick.C:
 		}
 		state, since := o.look()
+		over = over || state.Phase == transport.Closed
 		switch {
-		case state.Phase == transport.Closed:
-			return
 		case since.IsZero():
 			if !began.IsZero() {
 				back(time.Since(began))
 			}
 			began = time.Time{}
+		case over:
 		case time.Since(since) < outageVisible:
 			tick.Reset(outageVisible - time.Since(since))
 		default:
