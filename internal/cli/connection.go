@@ -16,8 +16,9 @@ import (
 	"github.com/cloudssh/cloudssh/internal/transport"
 )
 
-// leaveTimeout bounds the question who else is in a twin.
-const leaveTimeout = 5 * time.Second
+// leaveTimeout bounds the question who else is in a twin. The agent waits up to
+// two seconds for those that are logging in.
+const leaveTimeout = 10 * time.Second
 
 // connection is one session in a twin.
 type connection struct {
@@ -170,12 +171,11 @@ func (s *connection) leave(ctx context.Context, l *link, twin *provision.Twin) b
 		}
 		return s.unsaid(twin)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-	defer cancel()
-	left, err := l.Leave(ctx)
-	if err != nil {
+	ctx = context.WithoutCancel(ctx)
+	left, err := inTime(ctx, l.Leave)
+	if err != nil && !l.outage.down() {
 		s.log.Info("leaving", "error", err)
-		left, err = s.leaveAgain(ctx, l.ID(), twin)
+		left, err = inTime(ctx, func(ctx context.Context) (session.Remaining, error) { return s.leaveAgain(ctx, l.ID(), twin) })
 	}
 	switch {
 	case err != nil:
@@ -192,6 +192,14 @@ func (s *connection) leave(ctx context.Context, l *link, twin *provision.Twin) b
 		return false
 	}
 	return true
+}
+
+// inTime asks who stays in a twin. Each question has its time: what is left of
+// that of one before may be nothing.
+func inTime(ctx context.Context, ask func(context.Context) (session.Remaining, error)) (session.Remaining, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	return ask(ctx)
 }
 
 // isHeld reports whether a guard, of another session, holds the twin already.

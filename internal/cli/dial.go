@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -16,7 +17,8 @@ import (
 )
 
 // How long a twin that is Ready may refuse us: a fresh run.app URL answers
-// 403, 404 or 503 until it is known everywhere (a local emulator does not).
+// 403, 404 or 503 until it is known everywhere. A local emulator knows at once
+// who may come and what there is.
 const (
 	dialPatience         = 45 * time.Second
 	emulatorDialPatience = 3 * time.Second
@@ -111,12 +113,7 @@ func (e *tokenError) Unwrap() error { return e.error }
 // dialPatiently dials until the front door lets us in, the failure is one
 // that time cannot mend, or patience ends.
 func (s *connection) dialPatiently(ctx context.Context, twin *provision.Twin, e transport.Endpoint, update func(string)) (*transport.Conn, error) {
-	patience := dialPatience
-	if s.cloud.emulator != "" {
-		patience = emulatorDialPatience
-	}
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
+	began := time.Now()
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 3*time.Second) {
 		conn, err := transport.Dial(ctx, e)
 		if err == nil || !passing(err) || ctx.Err() != nil {
@@ -125,16 +122,28 @@ func (s *connection) dialPatiently(ctx context.Context, twin *provision.Twin, e 
 		if s.gone(ctx, err, twin) {
 			return nil, fmt.Errorf("%w: %w", provision.ErrTwinGone, err)
 		}
+		left := s.patience(err) - time.Since(began)
+		if left <= 0 {
+			return nil, err
+		}
 		update(err.Error())
 		s.log.Debug("dialling", "url", e.URL, "error", err)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-limit.C:
-			return nil, err
-		case <-time.After(wait):
+		case <-time.After(min(wait, left)):
 		}
 	}
+}
+
+// patience is for how long a failure may pass.
+func (s *connection) patience(err error) time.Duration {
+	var status *transport.StatusError
+	refused := errors.As(err, &status) && (status.Code == http.StatusForbidden || status.Code == http.StatusNotFound)
+	if s.cloud.emulator != "" && (refused || errors.Is(err, syscall.ECONNREFUSED)) {
+		return emulatorDialPatience
+	}
+	return dialPatience
 }
 
 // gone tells a URL that is not known yet from a twin that another session, the
@@ -213,16 +222,27 @@ func (s *connection) shutOut(ctx context.Context, err error, twin *provision.Twi
 }
 
 // closedToUs reports whether an agent takes nobody any more, because the last
-// of the others has left.
+// of the others has left. While the twin goes other answers may come first.
 func (s *connection) closedToUs(ctx context.Context, twin *provision.Twin) bool {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	conn, err := transport.Dial(ctx, s.endpoint(twin))
-	if err == nil {
-		_ = conn.Abort() // it was only a question
-		return false
+	for wait := 100 * time.Millisecond; ; wait *= 2 {
+		conn, err := transport.Dial(ctx, s.endpoint(twin))
+		switch {
+		case err == nil:
+			_ = conn.Abort() // it was only a question
+			return false
+		case isGone(err) || s.gone(ctx, err, twin):
+			return true
+		case !passing(err):
+			return false
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
 	}
-	return isGone(err) || s.gone(ctx, err, twin)
 }
 
 // isGone reports whether an agent has answered that it takes nobody any more.
