@@ -23,6 +23,9 @@ import (
 )
 
 const (
+	// findTimeout bounds the search for the target, or one look at a name. Without a deadline of ours the library has one
+	// of 10 s for each call, a gcloud that makes the token included, which on a slow machine is not enough.
+	findTimeout = time.Minute
 	// createTimeout bounds the call that creates, which goes on when the user interrupts: only its answer tells whether
 	// there is something to delete.
 	createTimeout = 30 * time.Second
@@ -108,6 +111,8 @@ func (m *making) prepare(ctx context.Context) error {
 		return err
 	}
 	err = m.step("finding "+m.req.Target.String(), func(func(string)) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, findTimeout)
+		defer cancel()
 		m.target, err = m.find(ctx, m.req.Target)
 		return err
 	})
@@ -268,6 +273,8 @@ const (
 )
 
 func (m *making) look(ctx context.Context, name string) (state, *runpb.Service, error) {
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
 	svc, err := m.services.GetService(ctx, &runpb.GetServiceRequest{Name: m.resource(m.target.region, name)})
 	if status.Code(err) == codes.NotFound {
 		return free, nil, nil

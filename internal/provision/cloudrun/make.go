@@ -62,9 +62,11 @@ func (m *making) make(ctx context.Context, name string) (*provision.Twin, error)
 // create asks the platform whether it would create the service, then to do so.
 func (m *making) create(ctx context.Context, t provision.Twin, spec *runpb.Service) (*run.CreateServiceOperation, error) {
 	req := &runpb.CreateServiceRequest{Parent: m.parent(t.Region), ServiceId: t.Name, Service: spec, ValidateOnly: true}
-	op, err := m.services.CreateService(ctx, req)
+	trial, done := context.WithTimeout(ctx, createTimeout)
+	defer done()
+	op, err := m.services.CreateService(trial, req)
 	if err == nil && op.Done() { // the verdict may come as the operation's
-		_, err = op.Poll(ctx)
+		_, err = op.Poll(trial)
 	}
 	if err != nil {
 		return nil, m.createError(err, t)
