@@ -26,7 +26,11 @@ type stop struct {
 	taken   bool          // somebody is held, or was
 	reached chan struct{} // closed when somebody is held
 	release chan struct{} // closed when everybody may go on
+	freeing sync.Once
 }
+
+// free lets everybody go on.
+func (p *stop) free() { p.freeing.Do(func() { close(p.release) }) }
 
 // Places of a stop.
 const (

@@ -12,10 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"cloud.google.com/go/run/apiv2/runpb"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -93,14 +93,20 @@ func TestPushRefused(t *testing.T) {
 
 // TestNeverReady shows the condition, the last log lines and the log's address.
 func TestNeverReady(t *testing.T) {
+	var ready atomic.Pointer[world]
 	w := newWorld(t, emulator.Options{Faults: emulator.Faults{
-		BeforeReady: func(_ context.Context, revision string) error {
-			if strings.HasPrefix(revision, "hello-ssh") {
-				return errors.New("the platform had a bad day")
+		BeforeReady: func(ctx context.Context, revision string) error {
+			if !strings.HasPrefix(revision, "hello-ssh") {
+				return nil
 			}
-			return nil
+			// The agent can be reached a moment before it says so.
+			if err := ready.Load().logged(ctx, "hello-ssh", revision, "agent started"); err != nil {
+				return err
+			}
+			return errors.New("the platform had a bad day")
 		},
 	}})
+	ready.Store(w)
 	w.cloudssh(t, "hello", "--exec", "true").demand(t, 255, "the platform had a bad day", "/emulator/v1/logs/", "agent started")
 	w.demandOnly(t, "hello")
 }
@@ -226,11 +232,15 @@ type holds struct {
 	release                              atomic.Pointer[chan struct{}]
 }
 
-// arm makes the next waits last until the returned function is called.
-func (h *holds) arm() (release func()) {
+// arm makes the next waits last until the returned function is called, or the
+// test ends.
+func (h *holds) arm(t *testing.T) (release func()) {
+	t.Helper()
 	ch := make(chan struct{})
 	h.release.Store(&ch)
-	return func() { close(ch) }
+	release = sync.OnceFunc(func() { close(ch) })
+	t.Cleanup(release) // an emulator that holds somebody does not end
+	return release
 }
 
 func (h *holds) wait() { <-*h.release.Load() }
@@ -291,7 +301,7 @@ func TestSignalInEachPhase(t *testing.T) {
 			w := newWorld(t, emulator.Options{Faults: h.faults()})
 			p.hold(h)
 			for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGHUP: 129, syscall.SIGTERM: 143} {
-				release := h.arm()
+				release := h.arm(t)
 				c := w.start(t, "hello", "--exec", "echo in the session >&2; cat")
 				c.until(p.says)
 				c.signal(sig)
@@ -316,11 +326,17 @@ func interruptedWhileDeleting(t *testing.T, s syscall.Signal) (w *world, c *proc
 		}
 		return nil
 	}}})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release) // an emulator that holds somebody does not end
 	c = w.start(t, "hello", "--exec", "echo in the session >&2; cat")
 	c.until("in the session")
 	c.signal(s)
-	<-deleting
-	return w, c, func() { close(held) }
+	select {
+	case <-deleting:
+	case <-c.done:
+		t.Fatalf("cloudssh ended before it had its twin deleted; stderr:\n%s", c.stderr.String())
+	}
+	return w, c, release
 }
 
 // TestSecondInterruptLeavesAtOnce and prints what deletes the twin.
@@ -330,8 +346,8 @@ func TestSecondInterruptLeavesAtOnce(t *testing.T) {
 	c.signal(syscall.SIGINT)
 	c.wait().demand(t, 130, "cloudssh cleanup --project "+w.Project, "gcloud run services delete hello-ssh --region "+w.Region)
 	release()
-	gone(t, guard, 15*time.Second) // it sees that the deletion goes on
-	w.within(t, 15*time.Second, "hello")
+	gone(t, guard, patience) // it sees that the deletion goes on
+	w.within(t, patience, "hello")
 }
 
 // TestDeleteFails: the twin that is left is named, with the command.
@@ -348,7 +364,7 @@ func TestDeleteFails(t *testing.T) {
 	w.demandOnly(t, "hello", "hello-ssh")
 	refuse.Store(false)
 	w.cloudssh(t, "cleanup", "--yes").demand(t, 0)
-	w.within(t, time.Minute, "hello") // the guard may be deleting it already
+	w.within(t, patience, "hello") // the guard may be deleting it already
 }
 
 // TestTwoSessionsShareATwin, and the last one to leave deletes it, whichever

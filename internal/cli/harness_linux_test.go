@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -87,6 +88,7 @@ func emptyWorld(t *testing.T, o emulator.Options) *world {
 	w.home = home
 	t.Cleanup(func() { w.noGuards(t) })
 	w.env = append(os.Environ(), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+filepath.Join(home, "cloudssh"),
+		"XDG_STATE_HOME="+filepath.Join(home, ".local", "state"),
 		"CLOUDSDK_CONFIG="+filepath.Join(home, "gcloud"), "NO_COLOR=1", "TERM=xterm",
 		"XDG_CACHE_HOME="+sharedState, // a development build compiles the agent
 		"GOCACHE="+goEnv("GOCACHE"), "GOMODCACHE="+goEnv("GOMODCACHE"))
@@ -168,30 +170,36 @@ func (w *world) demandOnly(t *testing.T, want ...string) {
 // logs follows the log of a service's revision until it holds text.
 func (w *world) logs(t *testing.T, service, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	s, err := w.client.GetService(ctx, &runpb.GetServiceRequest{Name: w.parent() + "/services/" + service})
 	if err != nil {
 		t.Fatal(err)
 	}
 	revision := s.GetLatestReadyRevision()
-	revision = revision[strings.LastIndex(revision, "/")+1:]
+	if err := w.logged(ctx, service, revision[strings.LastIndex(revision, "/")+1:], text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logged returns when the log of a revision holds text.
+func (w *world) logged(ctx context.Context, service, revision, text string) error {
 	uri := "http://" + w.Addr + "/emulator/v1/logs/" + w.parent() + "/services/" + service + "/revisions/" + revision + "?follow=1"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer resp.Body.Close()
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		if strings.Contains(lines.Text(), text) {
-			return
+			return nil
 		}
 	}
-	t.Fatalf("the log of %s ended without %q", revision, text)
+	return fmt.Errorf("the log of %s ended without %q", revision, text)
 }
 
 // result is how a cloudssh ended.
@@ -231,11 +239,23 @@ func (w *world) start(t *testing.T, args ...string) *proc {
 		_ = p.cmd.Wait() // the status is read from ProcessState
 		close(p.done)
 	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.done
-	})
+	t.Cleanup(func() { finish(t, p.cmd.Process, p.done) })
 	return p
+}
+
+// finish ends a cloudssh, if it has not ended. What a failed test has left may
+// take its twin down itself, so that the next test in the same world has its own.
+func finish(t *testing.T, p *os.Process, done <-chan struct{}) {
+	t.Helper()
+	if t.Failed() {
+		_ = p.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-done:
+		case <-time.After(30 * time.Second):
+		}
+	}
+	_ = p.Kill()
+	<-done
 }
 
 // cloudssh runs cloudssh to its end.
@@ -251,7 +271,7 @@ func (p *proc) wait() result {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(90 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatalf("cloudssh %q does not end; stderr:\n%s", p.cmd.Args, p.stderr.String())
 	}
 	return result{code: p.cmd.ProcessState.ExitCode(), stdout: p.stdout.String(), stderr: p.stderr.String()}
@@ -266,7 +286,7 @@ func (p *proc) until(text string) {
 		if !strings.Contains(p.stderr.String(), text) {
 			p.t.Fatalf("cloudssh ended without saying %q; stderr:\n%s", text, p.stderr.String())
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatalf("cloudssh does not say %q; stderr:\n%s", text, p.stderr.String())
 	}
 }

@@ -43,7 +43,7 @@ func TestStatusComesLast(t *testing.T) {
 			name: "binary", command: "head -c 20000000 /dev/urandom >/tmp/b; sha256sum /tmp/b >&2; cat /tmp/b; rm /tmp/b; exit 9", code: 9,
 			want: func(t *testing.T, r result) {
 				t.Helper()
-				demandSum(t, r.stdout, lastLine(r.stderr))
+				demandSum(t, r.stdout, lineWith(r.stderr, "  /tmp/b"))
 			},
 		},
 		{name: "every byte", command: `i=0; while [ $i -lt 256 ]; do printf "\\$(printf %o $i)"; i=$((i+1)); done`, want: everyByte},
@@ -104,9 +104,15 @@ func demandSum(t *testing.T, got, sum string) {
 	}
 }
 
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
+// lineWith is the line of a text that ends so; cloudssh may have warned before
+// and after.
+func lineWith(text, end string) string {
+	for line := range strings.Lines(text) {
+		if strings.HasSuffix(strings.TrimSpace(line), end) {
+			return line
+		}
+	}
+	return ""
 }
 
 // sumOfLines is the SHA-256 of what `seq 1 n` prints.
