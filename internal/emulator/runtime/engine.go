@@ -92,6 +92,9 @@ func engineHosts() []string {
 	return hosts
 }
 
+// engineAnswer is how long an engine may take to answer at first: systemd may be about to start it.
+const engineAnswer = 30 * time.Second
+
 func dialEngine(ctx context.Context, host string, logger *slog.Logger) (*engine, error) {
 	c, err := client.NewClientWithOpts(
 		client.WithTLSClientConfigFromEnv(), client.WithHost(host), client.WithAPIVersionNegotiation(),
@@ -99,7 +102,7 @@ func dialEngine(ctx context.Context, host string, logger *slog.Logger) (*engine,
 	if err != nil {
 		return nil, fmt.Errorf("engine at %s: %w", host, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, engineAnswer)
 	defer cancel()
 	version, err := c.ServerVersion(ctx)
 	if err != nil {
@@ -132,7 +135,9 @@ func (e *engine) Sandbox(ctx context.Context, spec SandboxSpec) (Sandbox, error)
 	if err := e.reserve(s); err != nil {
 		return nil, fmt.Errorf("making sandbox %s: %w", spec.ID, err)
 	}
-	if err := s.open(ctx); err != nil {
+	err := s.open(ctx)
+	s.starts.Done()
+	if err != nil {
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineCleanup)
 		defer cancel()
 		return nil, errors.Join(fmt.Errorf("making sandbox %s: %w", spec.ID, err), s.Close(cleanup))
@@ -149,6 +154,7 @@ func (e *engine) reserve(s *engineSandbox) error {
 	case e.sandboxes[s.id] != nil:
 		return fs.ErrExist
 	}
+	s.starts.Add(1) // for open
 	e.sandboxes[s.id] = s
 	return nil
 }

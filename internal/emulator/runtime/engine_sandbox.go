@@ -31,7 +31,7 @@ type engineSandbox struct {
 	holder    string // ID of the container that holds the network
 	network   engineNetwork
 
-	starts sync.WaitGroup
+	starts sync.WaitGroup // of the sandbox and its containers; Close waits for them
 
 	mu       sync.Mutex
 	closed   bool

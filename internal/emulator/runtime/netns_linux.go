@@ -105,11 +105,26 @@ func restoring(f func() error) error {
 // do runs a function on a thread that is in the namespace. What it starts on other threads is not.
 func (n *netNS) do(f func() error) error {
 	return onOwnThread(func() error {
-		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := n.enter(); err != nil {
 			return fmt.Errorf("entering network namespace %s: %w", n.file.Name(), err)
 		}
 		return f()
 	})
+}
+
+// enter takes the calling thread into the namespace. One that is removed meanwhile is not mistaken for another, whose file
+// has got the same number.
+func (n *netNS) enter() error {
+	conn, err := n.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	entered := errors.New("not tried")
+	err = conn.Control(func(fd uintptr) { entered = unix.Setns(int(fd), unix.CLONE_NEWNET) })
+	if err != nil {
+		return err
+	}
+	return entered
 }
 
 // dial connects to a TCP port of the loopback interface. A socket stays in the namespace in

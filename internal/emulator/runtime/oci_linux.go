@@ -19,7 +19,7 @@ import (
 )
 
 // cleanupTimeout bounds what is removed after a failure, a cancellation or a death.
-const cleanupTimeout = 30 * time.Second
+const cleanupTimeout = time.Minute
 
 // oci runs containers with an OCI runtime's command, as root.
 type oci struct {

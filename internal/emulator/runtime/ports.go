@@ -185,16 +185,16 @@ func (s *socketSet) remove(c interface{ Close() error }) {
 }
 
 // close closes all sockets, as the kernel does when a process ends. What they
-// say then has no one to hear it.
+// say then has no one to hear it. When it returns they are closed, even if
+// another call is what closes them.
 func (s *socketSet) close() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
-	open := s.open
-	s.open = nil
-	s.mu.Unlock()
-	for c := range open {
+	for c := range s.open {
 		_ = c.Close()
 	}
+	s.open = nil
 }
 
 func (s *socketSet) listener(l net.Listener) (net.Listener, error) {

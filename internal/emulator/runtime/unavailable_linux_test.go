@@ -90,12 +90,13 @@ func TestUnavailable(t *testing.T) {
 		Auto: "no container runtime: running containers takes root, and no Docker or Podman engine answers\nsudo cloudssh demo\n",
 	} {
 		// The binary of the tests may be where other users cannot go.
-		program := filepath.Join("/tmp", fmt.Sprintf("cloudssh-test-%d", os.Getpid()))
-		if err := copyFile(os.Args[0], program); err != nil {
+		dir, err := os.MkdirTemp("/tmp", "cloudssh-test-")
+		if err != nil {
 			t.Fatal(err)
 		}
-		defer os.Remove(program)
-		if err := os.Chmod(program, 0o755); err != nil {
+		defer os.RemoveAll(dir)
+		program := filepath.Join(dir, "program")
+		if err := errors.Join(copyFile(os.Args[0], program), os.Chmod(program, 0o755), os.Chmod(dir, 0o755)); err != nil {
 			t.Fatal(err)
 		}
 		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestUnavailable$")
@@ -105,9 +106,6 @@ func TestUnavailable(t *testing.T) {
 		output, err := cmd.CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(output), want) {
 			t.Errorf("%s: %q, %v, want %q", kind, output, err, want)
-		}
-		if err := os.Remove(program); err != nil {
-			t.Fatal(err)
 		}
 	}
 }
