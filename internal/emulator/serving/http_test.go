@@ -247,6 +247,9 @@ func TestH2C(t *testing.T) {
 	f.wantAnswer(f.get("/"), 200, "HTTP/2.0")
 }
 
+// patience is how long a probe over real sockets may take: on a busy machine a second is short.
+const patience = 120
+
 func TestHTTPStartupProbe(t *testing.T) {
 	var asked int
 	f, _ := served(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -255,7 +258,7 @@ func TestHTTPStartupProbe(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 		}
 	}), template(func(t *runpb.RevisionTemplate) {
-		t.Containers[0].StartupProbe = &runpb.Probe{ProbeType: &runpb.Probe_HttpGet{HttpGet: &runpb.HTTPGetAction{
+		t.Containers[0].StartupProbe = &runpb.Probe{TimeoutSeconds: patience, ProbeType: &runpb.Probe_HttpGet{HttpGet: &runpb.HTTPGetAction{
 			Path: "/ready", HttpHeaders: []*runpb.HTTPHeader{{Name: "X-Probe", Value: "yes"}},
 		}}}
 	}))
@@ -286,7 +289,7 @@ func TestGRPCStartupProbe(t *testing.T) {
 	probe := func(service string) func(*fixture) {
 		return template(func(t *runpb.RevisionTemplate) {
 			t.Containers[0].StartupProbe = &runpb.Probe{
-				FailureThreshold: 1, ProbeType: &runpb.Probe_Grpc{Grpc: &runpb.GRPCAction{Service: service}},
+				FailureThreshold: 1, TimeoutSeconds: patience, ProbeType: &runpb.Probe_Grpc{Grpc: &runpb.GRPCAction{Service: service}},
 			}
 		})
 	}

@@ -20,7 +20,7 @@ const (
 	// drainTimeout is how long what the containers sent before they ended may take to reach the clients.
 	drainTimeout = 5 * time.Second
 	// cleanTimeout bounds the removal of a sandbox.
-	cleanTimeout = 30 * time.Second
+	cleanTimeout = time.Minute
 )
 
 // Why an instance ends, beside an ExitError and a livenessError.

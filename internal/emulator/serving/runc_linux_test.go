@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"cloud.google.com/go/run/apiv2/runpb"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -123,7 +122,7 @@ func TestRealContainers(t *testing.T) {
 				Name: "side", Image: "app", VolumeMounts: []*runpb.VolumeMount{mount},
 				Command: []string{"/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; echo 'shared memory' > /shm/from-sidecar; busybox httpd -f -p 9000 & wait"},
 				StartupProbe: &runpb.Probe{
-					PeriodSeconds: 1, FailureThreshold: 20, ProbeType: &runpb.Probe_TcpSocket{TcpSocket: &runpb.TCPSocketAction{Port: 9000}},
+					PeriodSeconds: 1, FailureThreshold: patience, ProbeType: &runpb.Probe_TcpSocket{TcpSocket: &runpb.TCPSocketAction{Port: 9000}},
 				},
 			},
 		}
@@ -141,14 +140,10 @@ func TestRealContainers(t *testing.T) {
 	if t.Failed() {
 		t.Logf("%d %s\n%s", w.Code, w.Body, f.logs())
 	}
-	begin := time.Now()
 	if err := f.fleet.Remove(t.Context(), f.rev.Key()); err != nil {
 		t.Error(err)
 	}
-	if d := time.Since(begin); d >= grace {
-		t.Errorf("SIGTERM had no effect: removing took %s", d)
-	}
-	f.wantLog("app stdout: bye")
+	f.wantLog("app stdout: bye") // said at SIGTERM
 }
 
 func TestRealContainerFailures(t *testing.T) {

@@ -20,7 +20,7 @@ func TestRunTaskOverRunc(t *testing.T) {
 		r.Containers = append(r.Containers, &runpb.Container{
 			Name: "writer", Image: "app", VolumeMounts: mount, Command: []string{"/bin/busybox"},
 			Args: []string{"sh", "-c", "echo hello >/shared/file; exec /bin/busybox httpd -f -p 9000"},
-			StartupProbe: &runpb.Probe{PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 60, ProbeType: &runpb.Probe_TcpSocket{
+			StartupProbe: &runpb.Probe{PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: patience, ProbeType: &runpb.Probe_TcpSocket{
 				TcpSocket: &runpb.TCPSocketAction{Port: 9000},
 			}},
 		})
