@@ -163,7 +163,7 @@ func createLeased(t *testing.T, c *run.ServicesClient, id string, spec func(expi
 // awaitLog waits for a line in the log of a service's revision.
 func awaitLog(t *testing.T, s *emulator.Server, svc *runpb.Service, want string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // leases are of minutes on a busy machine
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		"http://"+s.Addr+"/emulator/v1/logs/"+svc.GetLatestCreatedRevision()+"?follow=1", http.NoBody)

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // leaks waits for the goroutines of this module to end, and panics when some do not.
 func leaks() {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		var b strings.Builder
 		if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
@@ -164,7 +164,7 @@ func start(t *testing.T, change ...func(*emulator.Options)) *emulator.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Errorf("closing: %v", err)

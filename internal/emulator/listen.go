@@ -84,7 +84,7 @@ func (s *Server) serve(l net.Listener, h http.Handler, logger *slog.Logger) {
 			defer s.requests.RUnlock()
 			h.ServeHTTP(w, r)
 		}),
-		Protocols: &protocols, ConnContext: rememberConn, ReadHeaderTimeout: 10 * time.Second,
+		Protocols: &protocols, ConnContext: rememberConn, ReadHeaderTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan struct{})

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	"cloud.google.com/go/run/apiv2/runpb"
@@ -278,7 +279,7 @@ func TestOperationsAndLocations(t *testing.T) {
 		t.Errorf("waiting for a nanosecond: %v, %v", o, err)
 	}
 	close(hold)
-	if o, err = ops.WaitOperation(ctx, &longrunningpb.WaitOperationRequest{Name: create.Name()}); err != nil || !o.GetDone() || o.GetResponse() == nil {
+	if o, err = ops.WaitOperation(ctx, &longrunningpb.WaitOperationRequest{Name: create.Name(), Timeout: durationpb.New(2 * time.Minute)}); err != nil || !o.GetDone() || o.GetResponse() == nil {
 		t.Errorf("waiting: %v, %v", o, err)
 	}
 	if got := list("done:true"); len(got) != 1 {
