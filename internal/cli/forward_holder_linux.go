@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"os/user"
@@ -75,26 +76,52 @@ func parseSocket(line string) (s socket, ok bool) {
 }
 
 // holder names the process that has the socket, or only its user: other
-// people's processes do not show what they have open.
+// people's processes do not show what they have open. Of several it is the oldest:
+// the others have it from that one, as workers do, and every new process until it
+// runs its own program.
 func (s socket) holder() string {
 	open, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is well-formed
+	oldest, began := "", uint64(math.MaxUint64)
 	for _, fd := range open {
 		if to, err := os.Readlink(fd); err != nil || to != "socket:["+s.inode+"]" {
 			continue
 		}
 		dir := filepath.Dir(filepath.Dir(fd))
-		pid := filepath.Base(dir)
-		if pid == strconv.Itoa(os.Getpid()) {
-			return "another forward of this command"
+		if at := startOf(dir); at < began || oldest == "" {
+			oldest, began = dir, at
 		}
-		name, err := os.ReadFile(filepath.Join(dir, "comm"))
-		if err != nil {
-			return "pid " + pid
+	}
+	pid := filepath.Base(oldest)
+	name, err := os.ReadFile(filepath.Join(oldest, "comm"))
+	switch {
+	case oldest == "":
+		if u, err := user.LookupId(s.uid); err == nil {
+			return "a process of " + u.Username
 		}
-		return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(name)), pid)
+		return ""
+	case pid == strconv.Itoa(os.Getpid()):
+		return "another forward of this command"
+	case err != nil:
+		return "pid " + pid
 	}
-	if u, err := user.LookupId(s.uid); err == nil {
-		return "a process of " + u.Username
+	return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(name)), pid)
+}
+
+// startOf is when a process began, in the kernel's ticks since the machine did
+// (proc_pid_stat(5)); one that is gone already is the youngest.
+func startOf(dir string) uint64 {
+	const behindName = 22 - 3 // of the start among the fields that follow the name, from the third on
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+	if err != nil {
+		return math.MaxUint64
 	}
-	return ""
+	fields := strings.Fields(string(stat[strings.LastIndex(string(stat), ")")+1:]))
+	if len(fields) <= behindName {
+		return math.MaxUint64
+	}
+	ticks, err := strconv.ParseUint(fields[behindName], 10, 64)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return ticks
 }

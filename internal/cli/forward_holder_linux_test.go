@@ -1,15 +1,20 @@
 package cli
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 func TestPortHolder(t *testing.T) {
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := net.Listen("tcp", address)
+	for _, host := range Loopbacks() {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, FreePort(t)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,6 +31,44 @@ func TestPortHolder(t *testing.T) {
 		if got := portHolder(at, int(at.Port())); got != "" {
 			t.Errorf("a closed port: %q", got)
 		}
+	}
+}
+
+// TestPortHolderIsTheOldest of those that have a socket: a child has those of its
+// parent, if only until it runs another program.
+func TestPortHolderIsTheOldest(t *testing.T) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", FreePort(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	child := exec.Command("cat")
+	child.ExtraFiles = []*os.File{socket}
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer child.Wait() //nolint:errcheck // its end is all
+	defer stdin.Close()
+	at := netip.MustParseAddrPort(l.Addr().String())
+	if got := portHolder(at, int(at.Port())); got != "another forward of this command" {
+		t.Errorf("%v: %q", at, got)
+	}
+	older, younger := startOf("/proc/self"), startOf(filepath.Join("/proc", strconv.Itoa(child.Process.Pid)))
+	if older == 0 || older > younger {
+		t.Errorf("this process began at %d, and its child at %d", older, younger)
+	}
+	_, _ = socket.Close(), l.Close()
+	if got, want := portHolder(at, int(at.Port())), fmt.Sprintf("cat (pid %d)", child.Process.Pid); got != want {
+		t.Errorf("the child alone: %q, want %q", got, want)
 	}
 }
 
