@@ -15,8 +15,10 @@ import (
 const (
 	// maxKnownHosts bounds the lines of our file of known hosts: the oldest go.
 	maxKnownHosts = 500
-	// knownHostsPatience is how long another writer of the file is waited for.
-	knownHostsPatience = 10 * time.Second
+	// knownHostsPatience is how long other writers of the file are waited for: a
+	// program that connects to many twins at once has many proxies, and each of
+	// them has its disk write.
+	knownHostsPatience = 30 * time.Second
 )
 
 // knownHostsPath is our own file of known hosts, beside the key.
@@ -63,7 +65,7 @@ func knowHost(ctx context.Context, file, alias, key string) (err error) {
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	knownHosts, err := readKnownHosts(file)
-	if err != nil {
+	if err != nil || knownHosts.has(alias, line) { // by another who came first
 		return err
 	}
 	return replaceFile(file, knownHosts.with(alias, line).bytes())

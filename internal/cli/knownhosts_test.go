@@ -94,7 +94,7 @@ func TestKnowHostIsBounded(t *testing.T) {
 func TestKnowHostTogether(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	var writers sync.WaitGroup
-	const many = 30
+	const many = 12 // each of which writes to the disk
 	for n := range many {
 		writers.Go(func() {
 			if err := knowHost(t.Context(), file, fmt.Sprintf("host-%d", n), hostKey); err != nil {
