@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func TestDetachAndAttach(t *testing.T) {
 	}
 	n.leaves()
 	w.demandOnly(t, "hello")
-	gone(t, guard, 15*time.Second)
+	gone(t, guard, patience)
 	w.demandNoLogs(t)
 	w.cloudssh(t, "attach").demand(t, 255, "there is no session to come back to")
 }
@@ -136,8 +137,8 @@ func TestLeaveBesideDetached(t *testing.T) {
 	c.until("in the session")
 	guard := guardOf(t, c.cmd.Process.Pid)
 	_ = c.stdin.Close()
-	c.wait().demand(t, 0, "hello-ssh stays: 1 detached session(s) in it; come back with: cloudssh attach hello")
-	gone(t, guard, 5*time.Second)
+	c.wait().demand(t, 0, "hello-ssh stays: 1 detached session in it; come back with: cloudssh attach hello")
+	gone(t, guard, patience)
 	n := w.terminal(t, "attach")
 	n.shows("# ")
 	n.types("exit\r")
@@ -183,7 +184,7 @@ func (m *terminal) kill() {
 // detached waits until the one session there is waits for a client.
 func (w *world) detached(t *testing.T) {
 	t.Helper()
-	end := time.Now().Add(15 * time.Second)
+	end := time.Now().Add(patience)
 	for {
 		list := w.sessionsOf(t)
 		if len(list) == 1 && !list[0].Attached {
@@ -218,8 +219,8 @@ func TestPersistEnds(t *testing.T) {
 	m.shows("# ")
 	guard := guardOf(t, m.cmd.Process.Pid)
 	m.kill()
-	w.within(t, 30*time.Second, "hello")
-	gone(t, guard, 5*time.Second)
+	w.within(t, patience, "hello")
+	gone(t, guard, patience)
 }
 
 // TestOffer: who opens a shell while a session waits is asked.
@@ -283,7 +284,7 @@ func TestShare(t *testing.T) {
 		}
 		n := (&world{Server: w.Server, client: w.client, env: w.elsewhere(t), home: w.home}).terminal(t, append(args, "--impersonate-service-account="+bob)...)
 		n.shows("from 2")
-		m.shows("bob@")
+		m.told("bob@")
 		n.types("echo typed $((2 + 2))\r")
 		if mode == "write" {
 			m.shows("typed 4")
@@ -324,7 +325,8 @@ func joinArgs(t *testing.T, screen string) []string {
 func (w *world) elsewhere(t *testing.T) []string {
 	t.Helper()
 	home := t.TempDir()
-	return append(slices.Clone(w.env), "HOME="+home, "CLOUDSSH_CONFIG_DIR="+home+"/cloudssh", "CLOUDSDK_CONFIG="+home+"/gcloud")
+	t.Cleanup(func() { (&world{home: home}).noGuards(t) })
+	return append(slices.Clone(w.env), "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, ".local", "state"), "CLOUDSSH_CONFIG_DIR="+home+"/cloudssh", "CLOUDSDK_CONFIG="+home+"/gcloud")
 }
 
 // TestAttachFromAnotherMachine: another key, the same account.
@@ -347,7 +349,7 @@ func TestAttachFromAnotherMachine(t *testing.T) {
 func TestDetachedGuardEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, emulator.Options{})
-	m := w.terminal(t, "hello", "--idle-timeout", "1s")
+	m := w.terminal(t, "hello", "--idle-timeout", "10s") // in which the guard must take over
 	m.shows("# ")
 	guard := guardOf(t, m.cmd.Process.Pid)
 	m.types("~d")
@@ -356,7 +358,7 @@ func TestDetachedGuardEnds(t *testing.T) {
 	if err := guard.Signal(os.Signal(syscall.SIGTERM)); err != nil {
 		t.Fatal(err)
 	}
-	gone(t, guard, 5*time.Second)
+	gone(t, guard, patience)
 	w.logs(t, "hello-ssh", "Container called exit(0).")
 	w.cloudssh(t, "cleanup", "--yes").demand(t, 0)
 	w.demandOnly(t, "hello")

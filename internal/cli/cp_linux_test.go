@@ -100,14 +100,7 @@ func (w *world) copiesWithFailures(t *testing.T) {
 func (w *world) copyInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	w.cloudssh(t, "hello", "--keep", "--exec", "dd if=/dev/zero bs=1M count=1 | tr '\\0' a > /tmp/m; for i in $(seq 60); do cat /tmp/m; done > /tmp/big").demand(t, 0)
-	p := w.start(t, "cp", "hello:/tmp/big", dir, "--keep")
-	part := awaitPart(t, p, dir, 12<<20)
-	p.signal(syscall.SIGINT)
-	r := p.wait()
-	if r.code == 0 {
-		t.Log("the copy was faster than the signal")
-		return
-	}
+	r, part := w.interruptedCopy(t, "hello:/tmp/big", dir)
 	r.demand(t, 130, part+" holds what was copied of it", "go on from there with: cloudssh cp --keep hello:/tmp/big "+dir, "interrupted")
 	w.cloudssh(t, "cp", "hello:/tmp/big", dir).demand(t, 0, "copied 1 file, 60.0 MiB", "were there already")
 	b, err := os.ReadFile(filepath.Join(dir, "big"))
@@ -115,18 +108,38 @@ func (w *world) copyInterrupted(t *testing.T) {
 		t.Errorf("the file differs: %d bytes, %v", len(b), err)
 	}
 	w.cloudssh(t, "cleanup", "--quiet").demand(t, 0)
-	p = w.start(t, "cp", "-", "hello:/tmp/x")
+	p := w.start(t, "cp", "-", "hello:/tmp/x")
 	p.until("copying to hello")
 	p.signal(syscall.SIGINT)
 	p.wait().demand(t, 130, "nothing of an unfinished file is kept", "interrupted")
 	w.demandOnly(t, "hello", "bare")
 }
 
+// interruptedCopy interrupts a download when a good part of it is there, and
+// returns how it ended, and the part. A copy can be faster than we are: then it is
+// made again.
+func (w *world) interruptedCopy(t *testing.T, from, dir string) (r result, part string) {
+	t.Helper()
+	for range 20 {
+		p := w.start(t, "cp", from, dir, "--keep")
+		part = awaitPart(t, p, dir, 12<<20)
+		_ = p.cmd.Process.Signal(syscall.SIGINT) // it may have ended
+		if r = p.wait(); r.code != 0 {
+			return r, part
+		}
+		if err := os.Remove(filepath.Join(dir, filepath.Base(from))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("every copy was faster than the signal")
+	return r, ""
+}
+
 // awaitPart waits until an unfinished file has so many bytes, and returns its
-// path.
+// path; or until the copy has ended.
 func awaitPart(t *testing.T, p *proc, dir string, size int64) string {
 	t.Helper()
-	limit := time.After(60 * time.Second)
+	limit := time.After(patience)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -155,7 +168,7 @@ func (w *world) copyKilled(t *testing.T) {
 	p.until("copying to hello")
 	guard := guardOf(t, p.cmd.Process.Pid)
 	p.signal(syscall.SIGKILL)
-	gone(t, guard, 30*time.Second)
+	gone(t, guard, patience)
 	w.demandOnly(t, "hello", "bare")
 }
 

@@ -127,9 +127,9 @@ func (w *world) proxies(t *testing.T) (all []*os.Process) {
 func (w *world) proxied(t *testing.T, want ...string) {
 	t.Helper()
 	for _, p := range w.proxies(t) {
-		gone(t, p, 20*time.Second)
+		gone(t, p, patience)
 	}
-	w.within(t, 10*time.Second, want...)
+	w.within(t, patience, want...)
 }
 
 // TestProxy: what a command says and how it ends goes through, nothing of ours
@@ -290,7 +290,7 @@ func TestProxyKilledWithOthers(t *testing.T) {
 	other := ssh.session(t)
 	guard := guardOf(t, killed[0].Pid)
 	_ = killed[0].Kill()
-	gone(t, guard, 20*time.Second)
+	gone(t, guard, patience)
 	w.demandOnly(t, "hello", "hello-ssh")
 	_ = other.Process.Signal(syscall.SIGTERM)
 	w.proxied(t, "hello")
@@ -323,7 +323,12 @@ func TestProxyKeeps(t *testing.T) {
 func TestProxyOfAMaster(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, emulator.Options{})
-	ssh := w.openssh(t, "", "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ControlPath="+filepath.Join(stateDir(t), "%n"))
+	ssh := w.openssh(t, "", "-o", "ControlMaster=auto", "-o", "ControlPersist=600", "-o", "ControlPath="+filepath.Join(stateDir(t), "%n"))
+	t.Cleanup(func() {
+		if t.Failed() {
+			_ = ssh.command("-O", "exit", "hello").Run() // it may have ended
+		}
+	})
 	ssh.run(t, nil, "hello", "true").demand(t, 0)
 	if r := ssh.run(t, strings.NewReader("again"), "hello", "cat"); r.code != 0 || r.stdout != "again" {
 		t.Errorf("%+v", r)

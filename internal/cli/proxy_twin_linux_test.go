@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,8 @@ func TestProxyWhileATwinGoes(t *testing.T) {
 	w := newWorld(t, emulator.Options{Faults: s.faults()})
 	ssh := w.openssh(t, "")
 	deletion := s.arm("hello", placeDelete, 0)
+	release := sync.OnceFunc(func() { close(deletion.release) })
+	t.Cleanup(release)
 	cmd := ssh.command("hello", "true")
 	var errs bytes.Buffer // by a pipe, which ends with the last who has it
 	cmd.Stderr = &errs
@@ -26,13 +29,13 @@ func TestProxyWhileATwinGoes(t *testing.T) {
 	}
 	select {
 	case <-deletion.reached:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody deletes the twin")
 	}
 	if r := ssh.run(t, nil, "hello", "echo ok"); r.code != 0 || r.stdout != "ok\n" || r.stderr != "" {
 		t.Errorf("%+v", r)
 	}
-	close(deletion.release)
+	release()
 	w.proxied(t, "hello")
 }
 
@@ -49,7 +52,7 @@ func TestProxyRenews(t *testing.T) {
 	}
 	_ = cmd.Process.Signal(os.Interrupt)
 	w.openssh(t, "--ttl 2h").session(t)
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for !w.expires(t).After(short.Add(time.Hour)) {
 		if time.Now().After(end) {
 			t.Fatalf("the lease ends at %s, as before", w.expires(t))
@@ -77,18 +80,24 @@ func TestProxyGreets(t *testing.T) {
 	t.Parallel()
 	s := newStage()
 	w := newWorld(t, emulator.Options{Faults: s.faults()})
-	ssh := w.openssh(t, "", "-o", "ConnectTimeout=1")
+	ssh := w.openssh(t, "")
 	slow := s.arm("hello", placeReady, 0)
-	cmd := ssh.command("hello", "exit 4")
-	cmd.Stderr = os.Stderr
+	cmd := ssh.command("-v", "hello", "exit 4")
+	said := &watched{}
+	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	<-slow.reached
-	<-time.After(1500 * time.Millisecond)
+	select {
+	case <-said.contains("remote software version cloudssh_"):
+	case <-time.After(patience):
+		t.Errorf("nobody greets:\n%s", said.String())
+	}
 	close(slow.release)
 	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 4 {
-		t.Errorf("%s", cmd.ProcessState)
+		t.Errorf("%s:\n%s", cmd.ProcessState, said.String())
 	}
 	w.proxied(t, "hello")
 	never := s.arm("hello", placeReady, 0)
