@@ -80,6 +80,7 @@ func TestResumeUpload(t *testing.T) {
 	if !errors.As(err, &lost) {
 		t.Fatalf("got %v", err)
 	}
+	<-r.ended // what it had read it still writes
 	if len(partsIn(t, there)) != 1 {
 		t.Fatalf("there are %q", names(t, there))
 	}

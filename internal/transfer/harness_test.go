@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,8 +28,9 @@ import (
 // by paths relative to it.
 type server struct {
 	*transfer.Remote
-	dir  string
-	conn net.Conn // the server's end
+	dir   string
+	conn  net.Conn      // the server's end
+	ended chan struct{} // closed when it has done all it was asked to, and ended
 }
 
 // serve starts the server of our agent.
@@ -71,32 +73,27 @@ func serveWith(t *testing.T, name, dir string, run func(net.Conn) error) *server
 		_ = there.Close()
 		<-ended
 	})
-	return &server{remote, dir, there}
+	return &server{remote, dir, there, ended}
 }
 
-// socketPair is a connection with buffers, as a real one has.
+// socketPair is a connection with buffers, as a real one has. It has no name,
+// which could be too long for a socket.
 func socketPair(t *testing.T) (a, b net.Conn) {
 	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s")) // what is under way in it is little
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			c = nil
+	var ends [2]net.Conn
+	for i, fd := range pair {
+		syscall.CloseOnExec(fd)
+		f := os.NewFile(uintptr(fd), "socket")
+		ends[i], err = net.FileConn(f) // which has a descriptor of its own
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
 		}
-		accepted <- c
-	}()
-	if a, err = net.Dial("unix", l.Addr().String()); err != nil {
-		t.Fatal(err)
 	}
-	if b = <-accepted; b == nil {
-		t.Fatal("nothing was accepted")
-	}
-	return a, b
+	return ends[0], ends[1]
 }
 
 func (s *server) at(path string) transfer.Place { return transfer.Place{FS: s.Remote, Path: path} }
