@@ -110,6 +110,11 @@ func spawn(c *builtinCall) error {
 	j := newJob(context.WithoutCancel(c.line), strings.Join(c.args[1:], " "))
 	j.back = true
 	s.jobs.add(j)
+	if line, ok := c.Value(jobKey{}).(*job); ok {
+		line.mu.Lock()
+		line.spawned = append(slices.DeleteFunc(line.spawned, (*job).over), j)
+		line.mu.Unlock()
+	}
 	context.AfterFunc(c.line, func() { // the interpreter then forgets the rest
 		j.stop(context.Cause(c.line))
 		j.finish(causeStatus(context.Cause(c.line)))

@@ -28,6 +28,9 @@ func (s *Shell) callHandler(ctx context.Context, args []string) ([]string, error
 	hc := interp.HandlerCtx(ctx)
 	j := s.jobOf(ctx, hc.Env)
 	if status, killed := j.killed(); killed {
+		if hc.Env.Get(jobVariable).String() == "" {
+			return nil, context.Cause(j.ctx) // the line is given up
+		}
 		return []string{"exit", itoa(status)}, nil
 	}
 	if prints(args[0]) && readerGone(hc.Stdout) {

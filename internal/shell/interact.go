@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"mvdan.cc/sh/v3/interp"
@@ -28,10 +27,13 @@ type prompter struct {
 	hangUp chan struct{} // closed when the person has gone
 	once   sync.Once
 
-	mu     sync.Mutex
-	wake   context.CancelCauseFunc // ends the editor's read
-	warned bool                    // of stopped jobs
-	cut    atomic.Bool             // the line was interrupted
+	warned bool // of stopped jobs
+
+	// keys is held while Ctrl-C is handled: it is for one line, the one that is
+	// typed or the one that runs.
+	keys sync.Mutex
+	wake context.CancelCauseFunc // ends the editor's read, nil: there is none
+	cut  bool                    // the line was interrupted
 }
 
 // interact is an interactive shell.
@@ -97,15 +99,17 @@ func (p *prompter) hungUp() { p.once.Do(func() { close(p.hangUp) }) }
 // signal handles a signal to the shell. Those of the terminal's keys are for
 // what runs in the foreground.
 func (p *prompter) signal(sig os.Signal) {
+	p.keys.Lock()
+	defer p.keys.Unlock()
 	if sig == syscall.SIGINT {
-		p.current().hear()
+		defer p.current().hear()
 	}
 	if p.trapFor(sig) {
 		return
 	}
 	switch sig {
 	case syscall.SIGINT:
-		p.cut.Store(true)
+		p.cut = true
 		if j := p.current(); j.over() {
 			p.wakeUp(line.ErrInterrupted)
 		} else {
@@ -120,9 +124,22 @@ func (p *prompter) signal(sig os.Signal) {
 	}
 }
 
+// edits is the beginning of the editor's read, and what ends it. From here on,
+// Ctrl-C is for that line, also when it was just entered; what came before was for
+// the one before.
+func (p *prompter) edits(cancel context.CancelCauseFunc) {
+	p.keys.Lock()
+	defer p.keys.Unlock()
+	p.wake, p.cut = cancel, false
+}
+
+func (p *prompter) edited() {
+	p.keys.Lock()
+	defer p.keys.Unlock()
+	p.wake = nil
+}
+
 func (p *prompter) wakeUp(cause error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.wake != nil {
 		p.wake(cause)
 	}
@@ -145,7 +162,6 @@ func (s *Shell) setForeground(j *job) (before *job) {
 // read reads one command, of several lines if it must be.
 func (p *prompter) read() (string, error) {
 	var text string
-	p.cut.Store(false) // from here on, Ctrl-C is for the line, also for one that is just entered
 	prompt := p.prompt("PS1", defaultPrompt)
 	for {
 		next, err := p.readLine(prompt)
@@ -196,15 +212,17 @@ func (p *prompter) line(text string) {
 // interpreter that it has; the shell goes on with a copy from before it.
 func (p *prompter) statement(stmt *syntax.Stmt) bool {
 	j := newJob(p.ctx, jobText(stmt))
+	p.keys.Lock()
 	p.setForeground(j)
-	if p.cut.Load() {
-		j.stop(errInterrupted) // Ctrl-C came between two statements
+	if p.cut {
+		j.cut(errInterrupted) // Ctrl-C came between two statements
 	}
+	p.keys.Unlock()
 	runner, after := p.runner, p.runner.Subshell()
 	mode := p.tty.state()
 	ended := make(chan struct{})
 	go func() {
-		status := p.guarded(context.WithValue(j.ctx, jobKey{}, j), runner, []*syntax.Stmt{stmt})
+		status := p.guarded(context.WithValue(j.line, jobKey{}, j), runner, []*syntax.Stmt{stmt})
 		if cause := context.Cause(j.ctx); cause != nil {
 			status = causeStatus(cause)
 		}

@@ -99,6 +99,27 @@ func TestBackground(t *testing.T) {
 	c.exits(130)
 }
 
+// TestInterruptLeavesBackground has Ctrl-C end a line, but not what the line has
+// started with &.
+func TestInterruptLeavesBackground(t *testing.T) {
+	c := newConsole(t, 70, 24)
+	c.ends(prompt)
+	for _, command := range []string{
+		"sleep 1000", "/bin/cat", "wait", "while :; do :; done", "(/bin/sleep 1000)", "sleep 1000 | /bin/cat", "x=$(/bin/sleep 1000)",
+	} {
+		c.types("clear; { sleep 1000 & /bin/sleep 1000 & echo st''art; " + command + "; echo never; }; echo never\r")
+		c.until("the start", func(screen string) bool { return strings.HasSuffix(screen, "]\nstart") })
+		c.types("\x03")
+		c.until("a prompt", func(screen string) bool { return strings.HasSuffix(screen, "\n"+strings.TrimSpace(prompt)) })
+		c.types("echo $?; jobs -r | wc -l; kill -9 %?/bin %sleep; wait; echo kil''led $(jobs)\r")
+		c.until("both jobs", func(screen string) bool {
+			return strings.Contains(screen, "\n130\n2\nkilled\n"+strings.TrimSpace(prompt)) && !strings.Contains(screen, "\nnever")
+		})
+	}
+	c.types("exit 5\r")
+	c.exits(5)
+}
+
 // TestHangUp ends the jobs with the terminal.
 func TestHangUp(t *testing.T) {
 	c := newConsole(t, 70, 24)

@@ -42,6 +42,11 @@ type job struct {
 	ctx  context.Context
 	stop context.CancelCauseFunc
 
+	// line is the interpreter's context, which a line and all that stands before
+	// an & in it have in common; cut ends it.
+	line context.Context
+	cut  context.CancelCauseFunc
+
 	mu       sync.Mutex
 	state    state
 	status   int
@@ -57,6 +62,7 @@ type job struct {
 	latest   time.Time // when the last of programs began
 	told     state     // what the user has been told
 	disowned bool
+	spawned  []*job // what this line has started with &
 
 	interrupts int
 	heard      chan struct{} // closed when the shell knows of a Ctrl-C
@@ -66,7 +72,8 @@ type job struct {
 func newJob(ctx context.Context, text string) *job {
 	j := &job{text: text, changed: make(chan struct{}), heard: make(chan struct{})}
 	j.hear = sync.OnceFunc(func() { close(j.heard) })
-	j.ctx, j.stop = context.WithCancelCause(ctx)
+	j.line, j.cut = context.WithCancelCause(ctx)
+	j.ctx, j.stop = context.WithCancelCause(j.line)
 	j.period, j.pause = context.WithCancel(j.ctx)
 	return j
 }
@@ -162,10 +169,21 @@ func (j *job) interrupt() {
 	case time.Since(j.latest) < hearDelay:
 		j.signalLocked(syscall.SIGINT) // the key may have been pressed before they began
 	}
-	j.stop(errInterrupted) // no more programs begin
+	j.end(errInterrupted) // no more programs begin
 	j.mu.Unlock()
 	if again {
+		j.cut(errInterrupted)
 		j.finish(128 + int(syscall.SIGINT))
+	}
+}
+
+// end gives the line up, j.mu being held. While something lives on that the line
+// has started with &, the interpreter must come to its end by itself: at the next
+// command (see callHandler).
+func (j *job) end(cause error) {
+	j.stop(cause)
+	if !slices.ContainsFunc(j.spawned, func(b *job) bool { return !b.over() }) {
+		j.cut(cause)
 	}
 }
 
@@ -220,7 +238,7 @@ func (j *job) kill(sig syscall.Signal) {
 		j.resume()
 	default:
 		j.mu.Lock()
-		j.stop(signalled{sig}) // programs that begin later get it then
+		j.end(signalled{sig}) // programs that begin later get it then
 		j.signalLocked(sig)
 		j.mu.Unlock()
 		j.resume()
@@ -315,6 +333,12 @@ func (j *job) killed() (status int, yes bool) {
 		return 0, false
 	}
 	return causeStatus(cause), true
+}
+
+// givenUp says whether an error is why a job was given up.
+func givenUp(err error) bool {
+	var s signalled
+	return errors.Is(err, errInterrupted) || errors.As(err, &s)
 }
 
 // causeStatus is the exit status of what was given up for a reason.

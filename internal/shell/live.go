@@ -145,6 +145,8 @@ func (s *Shell) runStmts(ctx context.Context, runner *interp.Runner, stmts []*sy
 			status = 0
 		case errors.As(err, &exit):
 			status = int(exit)
+		case givenUp(err):
+			return causeStatus(err), true
 		case context.Cause(ctx) != nil:
 			return causeStatus(context.Cause(ctx)), true
 		default:

@@ -38,6 +38,10 @@ func hungUp(fd int) bool {
 	return err == nil && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
+// neverRan says whether a process that was just started has died before it became
+// another program. This system does not tell.
+func neverRan(int) bool { return false }
+
 const (
 	getTermios      = unix.TIOCGETA
 	setTermios      = unix.TIOCSETA

@@ -1,8 +1,12 @@
 package shell
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +32,23 @@ func hungUp(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	_, err := unix.Poll(fds, 0)
 	return err == nil && fds[0].Revents&unix.POLLERR != 0
+}
+
+// neverRan says whether a process that was just started has died before it became
+// another program: of a signal to the process group of its parent, in which it
+// was at first. (It has it pending while the child's signals are blocked.)
+func neverRan(pid int) bool {
+	const forkNoExec = 0x40 // the kernel's PF_FORKNOEXEC
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	return err == nil && flags&forkNoExec != 0
 }
 
 const (

@@ -57,7 +57,7 @@ func (s *Shell) runProgram(ctx context.Context, j *job, c *tool.Context) int {
 // execute starts a file. One that is a script for a shell that the image does
 // not have, or for none, is run by this shell.
 func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Process, error) {
-	p, err := os.StartProcess(file, args, attr)
+	p, err := startProcess(file, args, attr)
 	if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, syscall.ENOENT) && exists(file) {
 		interpreter := shebang(file)
 		if errors.Is(err, syscall.ENOENT) && !shellNames(interpreter) {
@@ -67,7 +67,7 @@ func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Proc
 			if strings.Contains(args[0], "/") {
 				file = args[0] // as the user calls it
 			}
-			p, err = os.StartProcess(self, append([]string{s.name, file}, args[1:]...), attr)
+			p, err = startProcess(self, append([]string{s.name, file}, args[1:]...), attr)
 		}
 	}
 	var errno syscall.Errno
@@ -78,6 +78,24 @@ func (s *Shell) execute(file string, args []string, attr *os.ProcAttr) (*os.Proc
 		return nil, &programError{126, capital(errno.Error())}
 	}
 	return p, err
+}
+
+// startProcess is os.StartProcess of a program that a Ctrl-C does not reach while
+// it is for a moment in the shell's process group, if it goes to the background.
+func startProcess(file string, args []string, attr *os.ProcAttr) (*os.Process, error) {
+	for {
+		p, err := os.StartProcess(file, args, attr)
+		if err != nil || !attr.Sys.Setpgid || attr.Sys.Foreground || !neverRan(p.Pid) {
+			return p, err
+		}
+		state, err := p.Wait()
+		if err != nil {
+			return nil, err
+		}
+		if status, ok := state.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGINT && status.Signal() != syscall.SIGQUIT {
+			return nil, &programError{126, "killed before it could run: " + state.String()}
+		}
+	}
 }
 
 // group is the process group of a program. In the background it is the job's
@@ -108,6 +126,7 @@ const killDelay = 2 * time.Second
 func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *syscall.SysProcAttr, saved *unix.Termios) int {
 	pid := p.Pid
 	p.Release() //nolint:errcheck // it only forgets the process
+	ours := !sys.Setpgid || neverRan(pid) // we got the Ctrl-C of which it has died, too
 	j.began(pid, sys.Setpgid)
 	defer j.ended(pid)
 	ended := make(chan struct{})
@@ -139,7 +158,7 @@ func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *sys
 		if owned {
 			s.tty.restore(saved) // it may have died with the terminal in raw mode
 		}
-		if status.Signal() == syscall.SIGINT && !sys.Setpgid && s.interactive {
+		if status.Signal() == syscall.SIGINT && ours && s.interactive {
 			j.awaitInterrupt()
 		}
 		return s.programDied(j, status.Signal(), status.CoreDump())
@@ -210,7 +229,9 @@ func (s *Shell) programDied(j *job, sig syscall.Signal, dumped bool) int {
 	if s.interactive && !j.inBackground() {
 		switch sig {
 		case syscall.SIGINT:
-			j.stop(errInterrupted)
+			j.mu.Lock()
+			j.end(errInterrupted)
+			j.mu.Unlock()
 		case syscall.SIGPIPE:
 		default:
 			text := signalText(sig)

@@ -190,9 +190,8 @@ func (p *prompter) readLine(prompt string) (text string, err error) {
 	}()
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	defer cancel(nil)
-	p.mu.Lock()
-	p.wake = cancel
-	p.mu.Unlock()
+	p.edits(cancel)
+	defer p.edited()
 	if p.gone() {
 		return "", io.EOF
 	}

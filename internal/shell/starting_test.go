@@ -5,6 +5,7 @@ package shell
 import (
 	"errors"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,4 +123,26 @@ func TestWithoutControl(t *testing.T) {
 	c.ready("one\ntwo")
 	c.types("exit 3\r")
 	c.exits(3)
+}
+
+// TestInterruptsStart types Ctrl-C when a program is just about to start, is
+// being started, or runs. It must not reach what is typed next.
+func TestInterruptsStart(t *testing.T) {
+	c := newConsole(t, 60, 20)
+	c.ends(prompt)
+	for i := range 24 {
+		command := []string{"/bin/sleep 1000", "/bin/cat", "/bin/cat | /bin/cat"}[i%3]
+		c.types("printf '\\33[H\\33[Jst''art\\n'; " + strings.Repeat(":; ", i) + command + "\r")
+		c.until("the start", func(screen string) bool { return screen == "start" })
+		c.types("\x03")
+		c.until("a prompt", func(screen string) bool { // the kernel may put ^C before the end of a line
+			return strings.Contains(screen, "^C") && strings.HasSuffix(screen, "\n"+strings.TrimSpace(prompt))
+		})
+		c.types("printf \"$? %s\\\\n\" " + strconv.Itoa(i) + "; cat\r")
+		c.ends("\n130 " + strconv.Itoa(i)) // and cat has the terminal
+		c.types("x\r")
+		c.ends("x\nx")
+		c.types("\x04")
+		c.ready("x\nx")
+	}
 }
