@@ -133,8 +133,12 @@ func (r *run) notice(text string) {
 // start asks for the command, then feeds it.
 func (r *run) start() {
 	err := r.ask()
-	if err != nil && !errors.Is(err, io.EOF) { // the end of the channel is collect's to tell
+	switch {
+	case err == nil, errors.Is(err, io.EOF): // the end of the channel is collect's to tell
+	case errors.Is(err, errRefused):
 		r.fail(failure{err: r.noStatus(err)})
+	default: // it could not be sent: what ended the connection says more
+		r.fail(failure{err: r.noStatus(r.client.why())})
 	}
 	close(r.asked)
 	if err != nil {

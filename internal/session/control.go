@@ -60,9 +60,10 @@ type Control struct {
 	run *run
 }
 
-// Detach leaves the session to the agent: Run returns a *DetachedError.
+// Detach leaves the session to the agent: Run returns a *DetachedError. What was
+// read from Stdin before is sent before, unless the command takes no input.
 func (c *Control) Detach(ctx context.Context) error {
-	if err := c.request(ctx, "detach@cloudssh", nil); err != nil {
+	if err := c.request(ctx, detachRequest, nil); err != nil {
 		return fmt.Errorf("detaching from the session: %w", err)
 	}
 	return nil
@@ -103,6 +104,8 @@ func (c *Control) request(ctx context.Context, request string, payload []byte) e
 	return r.control(ctx, request, payload)
 }
 
+const detachRequest = "detach@cloudssh"
+
 var errNoSession = errors.New("no session is running")
 
 // control makes a request about a running session. As with Client.ask, the
@@ -114,6 +117,11 @@ func (r *run) control(ctx context.Context, request string, payload []byte) error
 		return errNoSession
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	if request == detachRequest && r.cmd.Terminal != nil && r.cmd.Stdin != nil {
+		typing, stop := context.WithTimeout(ctx, detachDelay)
+		_ = r.flush(typing) // what cannot be sent is told by the request
+		stop()
 	}
 	select {
 	case r.asking <- struct{}{}:

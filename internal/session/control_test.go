@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -187,13 +188,14 @@ func TestDetached(t *testing.T) {
 }
 
 func TestControlWaits(t *testing.T) {
-	start, answer := make(chan struct{}), make(chan struct{})
+	start, asked, answer := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	c := connect(t, func(r *remote) {
 		pty := <-r.reqs
 		<-start
 		_ = pty.Reply(true, nil)
 		r.want("shell")
 		redraw := <-r.reqs
+		close(asked)
 		<-answer
 		_ = redraw.Reply(true, nil)
 		_ = (<-r.reqs).Reply(false, nil)
@@ -213,9 +215,14 @@ func TestControlWaits(t *testing.T) {
 		}
 	}
 	close(start)
-	for range 2 { // the second one queues behind the first
+	for waiting := true; waiting; { // until one is on its way, and once more: that queues behind it
+		select {
+		case <-asked:
+			waiting = false
+		default:
+		}
 		if err := briefly(); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("without an answer: %v", err)
+			t.Fatalf("without an answer: %v", err)
 		}
 	}
 	close(answer)
@@ -244,12 +251,21 @@ func (l *lossy) lose(err error) {
 
 func (l *lossy) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
+	return n, l.reason(err)
+}
+
+func (l *lossy) Write(p []byte) (int, error) {
+	n, err := l.Conn.Write(p)
+	return n, l.reason(err)
+}
+
+func (l *lossy) reason(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil && l.err != nil {
-		err = l.err
+		return l.err
 	}
-	return n, err
+	return err
 }
 
 // final is an error of a connection that cannot go on.
@@ -349,4 +365,43 @@ func TestLeavingWhileNothingCanBeSent(t *testing.T) {
 	if err := c.Run(t.Context(), Command{Terminal: &Terminal{}, Stdin: in}); !errors.Is(err, ErrLeft) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestFlush: a detach comes after what was typed before it, unless the command
+// takes none of it.
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys, typing := io.Pipe()
+		in, to := io.Pipe()
+		r := &run{typed: make(chan typed, 64), unsent: make(chan struct{}), over: make(chan struct{})}
+		go func() { _, _ = r.keys(to, keys) }()
+		flushed := make(chan error, 1)
+		flush := func() {
+			ctx, stop := context.WithTimeout(t.Context(), detachDelay)
+			defer stop()
+			flushed <- r.flush(ctx)
+		}
+		_, _ = io.WriteString(typing, "ls\r")
+		synctest.Wait() // as Read is called again before a detach
+		go flush()
+		synctest.Wait()
+		select {
+		case <-flushed:
+			t.Error("flushed before it was sent")
+		default:
+		}
+		if _, err := io.ReadFull(in, make([]byte, 3)); err != nil {
+			t.Error(err)
+		}
+		if err := <-flushed; err != nil {
+			t.Error(err)
+		}
+		_, _ = io.WriteString(typing, "more")
+		synctest.Wait()
+		if flush(); <-flushed != nil {
+			t.Error("a command that takes nothing keeps the person")
+		}
+		close(r.over)
+		_, _ = in.Close(), keys.Close()
+	})
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,12 @@ import (
 	"github.com/cloudssh/cloudssh/internal/tty"
 )
 
-// leaveDelay is how long keys that were typed before `~.` have to go out.
-const leaveDelay = 100 * time.Millisecond
+// How long keys that were typed before `~.` and before `~d` have to go out: a
+// program that reads nothing keeps nobody. Who detaches expects to find them typed.
+const (
+	leaveDelay  = 100 * time.Millisecond
+	detachDelay = 2 * time.Second
+)
 
 // input copies standard input to the command. Its end is passed on, and the
 // command's output goes on.
@@ -43,20 +48,16 @@ func (r *run) input() {
 	_ = r.ch.CloseWrite() // fails when the channel has ended
 }
 
+// typed is a part of what a person types, or a mark in it.
+type typed struct {
+	keys []byte
+	sent chan<- struct{} // closed when all before it is sent; nil: no mark
+}
+
 // keys is transfer for what a person types. It reads on while nothing can be
 // sent, so that `~.` is heard while the connection is being restored.
 func (r *run) keys(to io.Writer, from io.Reader) (readErr, writeErr error) {
-	typed := make(chan []byte, 64) // large pastes wait
-	sent := make(chan error, 1)
-	go func() {
-		var err error
-		for p := range typed {
-			if _, err = to.Write(p); err != nil {
-				break
-			}
-		}
-		sent <- err
-	}()
+	go r.sendKeys(to)
 	buf := make([]byte, 32<<10)
 	for readErr == nil {
 		var n int
@@ -64,26 +65,64 @@ func (r *run) keys(to io.Writer, from io.Reader) (readErr, writeErr error) {
 			continue
 		}
 		select {
-		case typed <- bytes.Clone(buf[:n]):
-		case writeErr = <-sent:
-			return nil, writeErr
+		case r.typed <- typed{keys: bytes.Clone(buf[:n])}:
+		case <-r.unsent:
+			return nil, errUnsent
 		case <-r.over:
 			return nil, errShut
 		}
 	}
-	close(typed)
-	var patience <-chan time.Time
+	ctx := context.Background()
 	switch {
 	case errors.Is(readErr, io.EOF):
 		readErr = nil
 	case errors.Is(readErr, tty.ErrDisconnect):
-		patience = time.After(leaveDelay)
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, leaveDelay)
+		defer stop()
+	}
+	return readErr, r.flush(ctx)
+}
+
+var errUnsent = errors.New("the command takes no more input")
+
+// sendKeys sends what is typed until that fails, or the session is over.
+func (r *run) sendKeys(to io.Writer) {
+	for {
+		select {
+		case t := <-r.typed:
+			if t.sent != nil {
+				close(t.sent)
+			} else if _, err := to.Write(t.keys); err != nil {
+				close(r.unsent)
+				return
+			}
+		case <-r.over:
+			return
+		}
+	}
+}
+
+// flush waits until all is sent that was typed before, or until ctx ends, which
+// is no error.
+func (r *run) flush(ctx context.Context) error {
+	sent := make(chan struct{})
+	select {
+	case r.typed <- typed{sent: sent}:
+	case <-r.unsent:
+		return errUnsent
+	case <-ctx.Done():
+		return nil
+	case <-r.over:
+		return errShut
 	}
 	select {
-	case writeErr = <-sent:
-	case <-patience:
+	case <-sent:
+	case <-r.unsent:
+		return errUnsent
+	case <-ctx.Done():
 	case <-r.over:
-		writeErr = errShut
+		return errShut
 	}
-	return readErr, writeErr
+	return nil
 }

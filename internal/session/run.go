@@ -107,7 +107,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 		stdout: &gate{w: cmd.Stdout}, stderr: &gate{w: cmd.Stderr},
 		status: make(chan error, 1), failed: make(chan failure, 1), left: make(chan error, 1),
 		asked: make(chan struct{}), started: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
-		asking: make(chan struct{}, 1),
+		asking: make(chan struct{}, 1), typed: make(chan typed, 64), unsent: make(chan struct{}),
 	}
 	cmd.Control.set(r)
 	defer cmd.Control.set(nil)
@@ -165,6 +165,8 @@ type run struct {
 	ended   chan struct{} // closed when nothing more will come
 	over    chan struct{} // closed when Run returns
 	asking  chan struct{} // holds a token while a request of Control is under way
+	typed   chan typed    // what a person has typed, on its way to the command; large pastes wait
+	unsent  chan struct{} // closed when no more of that can be sent
 }
 
 // failure ends a command; signal, if any, tells the command.
@@ -210,6 +212,9 @@ func (r *run) noStatus(why error) error {
 
 // why says what ended a channel that had no status.
 func (c *Client) why() error {
+	if first := c.broken(); first != nil { // noted before the channels of a lost connection end
+		return lost(first)
+	}
 	t := time.NewTimer(closeDelay)
 	defer t.Stop()
 	select {
@@ -221,9 +226,11 @@ func (c *Client) why() error {
 }
 
 // lost says why the connection has ended; it has.
-func (c *Client) lost() error {
-	if c.err != nil && !errors.Is(c.err, io.EOF) {
-		return fmt.Errorf("the connection was lost: %w", c.err)
+func (c *Client) lost() error { return lost(c.err) }
+
+func lost(cause error) error {
+	if cause != nil && !errors.Is(cause, io.EOF) {
+		return fmt.Errorf("the connection was lost: %w", cause)
 	}
 	return errors.New("the connection was lost")
 }

@@ -23,7 +23,7 @@ const (
 type EscapeOptions struct {
 	Char   byte   // the escape character; 0 switches escapes off, not Interrupt
 	Help   func() // called for `~?` from within Read; may be nil
-	Detach func() // called for `~d`, as Help; nil: `~d` is typed as it is
+	Detach func() // called for `~d`, as Help, once all before it was read; nil: `~d` is typed as it is
 
 	// Interrupt is called for Ctrl-C, as Help; may be nil. True: the person
 	// wants to leave, and Read returns ErrDisconnect.
@@ -51,8 +51,11 @@ type escapeReader struct {
 	o   EscapeOptions
 	buf []byte
 
-	out []byte // processed, not yet delivered
-	err error  // delivered after out
+	in     []byte // read, not yet processed
+	inErr  error  // what came after it
+	out    []byte // processed, not yet delivered
+	err    error  // delivered after out
+	detach bool   // the person wants to, once out is delivered
 
 	lineStart bool // nothing was typed on this line yet
 	held      bool // an escape character waits for its command
@@ -80,21 +83,31 @@ func (e *escapeReader) Read(p []byte) (int, error) {
 }
 
 func (e *escapeReader) fill() {
-	n, err := e.r.Read(e.buf)
 	e.out = e.out[:0]
-	for _, c := range e.buf[:n] {
-		if e.next(c); e.err != nil {
+	if e.detach {
+		e.detach = false
+		e.o.Detach()
+	}
+	if len(e.in) == 0 && e.inErr == nil {
+		var n int
+		n, e.inErr = e.r.Read(e.buf)
+		e.in = e.buf[:n]
+	}
+	for len(e.in) > 0 {
+		c := e.in[0]
+		e.in = e.in[1:]
+		if e.next(c); e.err != nil || e.detach {
 			return
 		}
 	}
-	if err == nil {
+	if e.inErr == nil {
 		return
 	}
 	if e.held { // no command will follow: it was an ordinary character
 		e.held = false
 		e.out = append(e.out, e.o.Char)
 	}
-	e.err = err
+	e.err = e.inErr
 }
 
 // next takes one byte of input.
@@ -116,7 +129,7 @@ func (e *escapeReader) next(c byte) {
 			return // still at the start of the line
 		case 'd':
 			if e.o.Detach != nil {
-				e.o.Detach()
+				e.detach = true
 				return
 			}
 			e.pass(e.o.Char)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -136,6 +137,25 @@ func TestInterrupt(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDetachComesLast: what was typed before it is read before it.
+func TestDetachComesLast(t *testing.T) {
+	var order []string
+	r := NewEscapeReader(strings.NewReader("ls\r~dx\r~d"), EscapeOptions{
+		Char: '~', Detach: func() { order = append(order, "detach") },
+	})
+	buf := make([]byte, 16)
+	for {
+		n, err := r.Read(buf)
+		if err != nil {
+			break
+		}
+		order = append(order, string(buf[:n]))
+	}
+	if want := []string{"ls\r", "detach", "x\r", "detach"}; !slices.Equal(order, want) {
+		t.Errorf("got %q, want %q", order, want)
 	}
 }
 
