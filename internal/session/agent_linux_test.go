@@ -245,6 +245,7 @@ func TestStatusLineAndRedraw(t *testing.T) {
 	p := sit(t, c, session.Command{})
 	p.types(picture)
 	p.sees("readyend")
+	p.hears("answered") // where the cursor is
 	before := p.state()
 	p.output.Status("no connection")
 	p.sees("no connection")

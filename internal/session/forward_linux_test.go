@@ -323,13 +323,12 @@ func sshAgent(t *testing.T, c *session.Client) {
 		go func() { _ = agent.ServeAgent(ring, far) }()
 		return near, nil
 	}
-	var out bytes.Buffer
-	if err := c.Run(t.Context(), session.Command{Shell: "ssh-add -l", Stdout: &out, Stderr: &out, ForwardAgent: dial}); err != nil || !strings.Contains(out.String(), "mine (ED25519)") {
-		t.Errorf("%q, %v", &out, err)
+	var with, without lockedBuffer
+	if err := c.Run(t.Context(), session.Command{Shell: "ssh-add -l", Stdout: &with, Stderr: &with, ForwardAgent: dial}); err != nil || !strings.Contains(with.String(), "mine (ED25519)") {
+		t.Errorf("%q, %v", with.String(), err)
 	}
-	out.Reset()
-	if err := c.Run(t.Context(), session.Command{Shell: "ssh-add -l", Stdout: &out, Stderr: &out}); err == nil {
-		t.Errorf("without forwarding: %q", &out)
+	if err := c.Run(t.Context(), session.Command{Shell: "ssh-add -l", Stdout: &without, Stderr: &without}); err == nil {
+		t.Errorf("without forwarding: %q", without.String())
 	}
 }
 
@@ -392,7 +391,7 @@ func forwardsEnd(t *testing.T, c *session.Client) {
 // nothingRuns waits until no goroutine is in these functions.
 func nothingRuns(t *testing.T, functions ...string) {
 	t.Helper()
-	limit := time.Now().Add(20 * time.Second)
+	limit := time.Now().Add(patience)
 	buf := make([]byte, 1<<20)
 	for {
 		stacks := string(buf[:runtime.Stack(buf, true)])

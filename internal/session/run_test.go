@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
@@ -278,23 +279,41 @@ func TestEndDoesNotWaitForStdin(t *testing.T) {
 
 func TestUnreadableStdinIsNoEOF(t *testing.T) {
 	sentinel := errors.New("bad disk")
-	eof := make(chan bool, 1)
+	stdin := func() io.Reader { return io.MultiReader(strings.NewReader("half"), broken{sentinel}) }
 	c := connect(t, func(r *remote) {
 		r.want("exec")
-		go func() {
-			for range r.reqs {
-			}
-			eof <- false
-		}()
-		_, _ = io.ReadAll(r) // ends at EOF, or when the channel is closed
-		if <-eof {
-			t.Error("the command saw a complete input")
-		}
+		_, _ = io.ReadAll(r) // ends when the channel is closed
 	})
-	err := c.Run(t.Context(), Command{Shell: "x", Stdin: io.MultiReader(strings.NewReader("half"), broken{sentinel})})
-	if !errors.Is(err, sentinel) {
+	if err := c.Run(t.Context(), Command{Shell: "x", Stdin: stdin()}); !errors.Is(err, sentinel) {
 		t.Errorf("got %v", err)
 	}
+	for _, terminal := range []*Terminal{nil, {}} {
+		ch := new(halfChannel)
+		r := &run{
+			ch: ch, cmd: Command{Stdin: stdin(), Terminal: terminal}, left: make(chan error, 1),
+			typed: make(chan typed, 1), unsent: make(chan struct{}), over: make(chan struct{}),
+		}
+		r.input()
+		if err := <-r.left; !errors.Is(err, sentinel) || ch.ended || ch.String() != "half" {
+			t.Errorf("got %v after %q; the command saw a complete input: %v", err, ch, ch.ended)
+		}
+		close(r.over)
+	}
+}
+
+// halfChannel takes input.
+type halfChannel struct {
+	ssh.Channel
+	bytes.Buffer
+	ended bool
+}
+
+func (c *halfChannel) Read(p []byte) (int, error)  { return c.Buffer.Read(p) }
+func (c *halfChannel) Write(p []byte) (int, error) { return c.Buffer.Write(p) }
+
+func (c *halfChannel) CloseWrite() error {
+	c.ended = true
+	return nil
 }
 
 type broken struct{ err error }
@@ -381,6 +400,7 @@ func TestCancelTellsTheCommand(t *testing.T) {
 				r.print("got " + m.Name)
 				r.exit(0)
 			})
+			c.grace = time.Hour // the command ends in its own time
 			var out bytes.Buffer
 			err := c.Run(ctx, Command{Shell: "x", Terminal: tt.terminal, Stdout: &out})
 			if !errors.Is(err, sentinel) || out.String() != "got "+tt.want {

@@ -83,10 +83,13 @@ type cuttable struct {
 
 func (c *cuttable) Accept() (net.Conn, error) {
 	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conns = append(c.conns, conn)
-	return conn, err
+	return conn, nil
 }
 
 func (c *cuttable) cut() {

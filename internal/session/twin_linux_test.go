@@ -23,6 +23,9 @@ import (
 
 const owner = "alice@example.com"
 
+// patience is how long tests wait for what has to come.
+const patience = 2 * time.Minute
+
 // twin is a real agent, which is served on connections that the test makes.
 type twin struct {
 	t     *testing.T
@@ -30,6 +33,7 @@ type twin struct {
 	mine  ssh.Signer // the authorized key
 	conns chan net.Conn
 	stop  context.CancelFunc
+	end   sync.Once
 	ended chan struct{}
 }
 
@@ -53,11 +57,7 @@ func (w *twin) Accept() (net.Conn, error) {
 func (w *twin) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (w *twin) Close() error {
-	select {
-	case <-w.ended:
-	default:
-		close(w.ended)
-	}
+	w.end.Do(func() { close(w.ended) })
 	return nil
 }
 
@@ -181,7 +181,13 @@ func sit(t *testing.T, c *session.Client, cmd session.Command) *person {
 		display: screen.New(60, 12), changed: make(chan struct{}),
 	}
 	// The terminal answers what programs ask it.
-	p.display.Reply(func(answer []byte) { go func() { _, _ = typing.Write(answer) }() })
+	p.display.Reply(func(answer []byte) {
+		go func() {
+			_, _ = typing.Write(answer)
+			_, _ = typing.Write(nil) // returns when somebody reads again, who has dealt with the answer
+			p.hear("answered")
+		}()
+	})
 	size := tty.Size{Cols: 60, Rows: 12}
 	p.output = tty.NewOutput(p, tty.OutputOptions{Size: size, Locate: true})
 	cmd.Terminal = &session.Terminal{Term: "xterm-256color", Size: size}
@@ -216,7 +222,7 @@ func (p *person) text() string {
 
 func (p *person) await(what string, ok func() bool) {
 	p.t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(patience)
 	for {
 		p.mu.Lock()
 		done, changed, text, heard := ok(), p.changed, p.text(), p.heard
@@ -289,7 +295,7 @@ func (b *lockedBuffer) String() string {
 
 func (b *lockedBuffer) await(t *testing.T, want string) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(patience)
 	for {
 		b.mu.Lock()
 		found := strings.Contains(b.text.String(), want)
