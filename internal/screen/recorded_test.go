@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -109,15 +110,15 @@ func TestRecordedInTmux(t *testing.T) {
 		s := New(80, 24)
 		s.Write(data)
 		redraw := s.Redraw(RedrawOptions{Scrollback: true})
-		want := tmux.shows(t, name, data, "")
-		if got := tmux.shows(t, name+"-redrawn", redraw, want); got != want {
+		want := tmux.shows(t, name, data)
+		if got := tmux.shows(t, name+"-redrawn", redraw); got != want {
 			t.Errorf("%s: redrawn\n%s\nwant\n%s", name, got, want)
 		}
-		if got := tmux.shows(t, name+"-over", append(dirt, s.Redraw(RedrawOptions{})...), want); got != want {
+		if got := tmux.shows(t, name+"-over", append(dirt, s.Redraw(RedrawOptions{})...)); got != want {
 			t.Errorf("%s: redrawn over something else\n%s\nwant\n%s", name, got, want)
 		}
 		repaint := append(bytes.Clone(data), s.Redraw(RedrawOptions{Repaint: true})...)
-		if got := tmux.shows(t, name+"-repainted", repaint, want); got != want {
+		if got := tmux.shows(t, name+"-repainted", repaint); got != want {
 			t.Errorf("%s: repainted\n%s\nwant\n%s", name, got, want)
 		}
 	}
@@ -149,33 +150,23 @@ func (s tmuxServer) run(t *testing.T, args ...string) string {
 }
 
 // shows is what tmux makes of data: lines with colours, and its state. It reads
-// at its own pace, so it is given time to come to what is wanted, or else to
-// stop changing.
-func (s tmuxServer) shows(t *testing.T, name string, data []byte, want string) string {
+// at its own pace: a title tells that it has come to the end.
+func (s tmuxServer) shows(t *testing.T, name string, data []byte) string {
 	t.Helper()
 	file := filepath.Join(s.dir, name)
-	if err := os.WriteFile(file, data, 0o600); err != nil {
+	if err := os.WriteFile(file, append(bytes.Clone(data), "\x1b]2;all of "+name+"\a"...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.run(t, "new-session", "-d", "-s", name, "-x", "80", "-y", "24",
-		"stty raw -echo; cat "+file+"; tmux -S "+s.socket+" wait-for -S "+name+"; read x", ";", "set", "-g", "status", "off", ";", "resize-window", "-x", "80", "-y", "24")
-	s.run(t, "wait-for", name)
-	ticks := time.NewTicker(50 * time.Millisecond)
-	defer ticks.Stop()
-	last := ""
-	for range 60 {
-		screen := s.run(t, "capture-pane", "-e", "-p", "-t", name)
-		state := s.run(t, "display-message", "-p", "-t", name, "#{cursor_x},#{cursor_y} visible=#{cursor_flag} alternate=#{alternate_on} "+
-			"#{scroll_region_upper}-#{scroll_region_lower} origin=#{origin_flag} insert=#{insert_flag} wrap=#{wrap_flag} "+
-			"mouse=#{mouse_any_flag} sgr=#{mouse_sgr_flag} keypad=#{keypad_flag} keys=#{keypad_cursor_flag}")
-		got := normal(screen) + state
-		if got == want || want == "" && got == last {
-			return got
-		}
-		last = got
-		<-ticks.C
+	s.run(t, "new-session", "-d", "-s", name, "-x", "80", "-y", "24", "stty raw -echo; cat "+file+"; read x",
+		";", "set", "-g", "status", "off", ";", "resize-window", "-x", "80", "-y", "24")
+	for s.run(t, "display-message", "-p", "-t", name, "#{pane_title}") != "all of "+name+"\n" {
+		runtime.Gosched() // each question is a process
 	}
-	return last
+	screen := s.run(t, "capture-pane", "-e", "-p", "-t", name)
+	state := s.run(t, "display-message", "-p", "-t", name, "#{cursor_x},#{cursor_y} visible=#{cursor_flag} alternate=#{alternate_on} "+
+		"#{scroll_region_upper}-#{scroll_region_lower} origin=#{origin_flag} insert=#{insert_flag} wrap=#{wrap_flag} "+
+		"mouse=#{mouse_any_flag} sgr=#{mouse_sgr_flag} keypad=#{keypad_flag} keys=#{keypad_cursor_flag}")
+	return normal(screen) + state
 }
 
 // normal is what capture-pane says as cells. A blank looks like another if no
