@@ -73,7 +73,7 @@ func (s *screen) text() string {
 // until waits until the screen is as it should be.
 func (s *screen) until(what string, ok func(text string) bool) {
 	s.t.Helper()
-	timeout := time.NewTimer(20 * time.Second)
+	timeout := time.NewTimer(2 * time.Minute)
 	defer timeout.Stop()
 	for !ok(s.text()) {
 		select {
@@ -118,12 +118,14 @@ func TestProgressOnScreen(t *testing.T) {
 	s := newScreen(t)
 	cooked := s.lflag()
 	u := New(s.tty, s.tty, Options{})
+	c := &clock{time.Date(2026, 11, 22, 3, 4, 5, 0, time.UTC)}
+	u.now = c.now // the view may take a while to start
 	_, read := u.Progress("reading the service")
 	read(nil)
 	change, create := u.Progress("creating hello-ssh")
 	change("RoutesReady")
-	s.untilContains("✓ reading the service (0.0")
-	s.untilContains("s) RoutesReady")
+	s.untilContains("✓ reading the service (0.00s)")
+	s.untilContains("creating hello-ssh (0.00s) RoutesReady")
 	if s.lflag() != cooked || s.lflag()&unix.ISIG == 0 {
 		t.Error("progress changed the terminal's modes: Ctrl-C is no signal any more")
 	}
