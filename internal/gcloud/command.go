@@ -103,7 +103,7 @@ func (g *command) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, g.path, append(args, g.flags...)...)
 	// We impersonate ourselves, from the user's own tokens.
 	cmd.Env = append(os.Environ(), "CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT=")
-	cmd.WaitDelay = time.Second // for children that keep the pipes open
+	cmd.WaitDelay = 10 * time.Second // for children that keep the pipes open
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
