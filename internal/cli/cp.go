@@ -189,17 +189,7 @@ func (j *copying) with(ctx context.Context, services []string) error {
 // watchCopy tells of outages, and sees to it that a copy that was interrupted
 // does not wait for a connection that is slow or gone.
 func (s *connection) watchCopy(ctx context.Context, l *link) (stop func()) {
-	following, cancel := context.WithCancel(ctx)
-	told := false
-	go l.outage.follow(following, func(time.Duration) {
-		if !told {
-			s.ui.Notef("the connection is lost; trying again")
-		}
-		told = true
-	}, func(lasted time.Duration) {
-		s.ui.Notef("connected again after %s", short(lasted))
-		told = false
-	})
+	told := s.tellOutages(ctx, l)
 	done := make(chan struct{})
 	go func() {
 		select {
@@ -221,7 +211,7 @@ func (s *connection) watchCopy(ctx context.Context, l *link) (stop func()) {
 		}
 	}()
 	return func() {
-		cancel()
+		told()
 		close(done)
 	}
 }
