@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -80,8 +81,11 @@ func TestPrincipal(t *testing.T) {
 }
 
 // A stream belongs to an account as well as to a key.
-func TestPrincipalIsBound(t *testing.T) {
-	l, e := serve(t, false)
+func TestPrincipalIsBound(t *testing.T) { synctest.Test(t, principalIsBound) }
+
+func principalIsBound(t *testing.T) {
+	t.Helper()
+	_, l, e := network(t)
 	account := "a@x"
 	e.Header = func(context.Context) (http.Header, error) {
 		claims := base64.RawURLEncoding.EncodeToString([]byte(`{"email":"` + account + `"}`))
@@ -91,10 +95,9 @@ func TestPrincipalIsBound(t *testing.T) {
 	if got := server.(*Conn).Principal(); got != "a@x" {
 		t.Errorf("the principal is %q", got)
 	}
+	synctest.Wait()
 	account = "b@x"
-	client.mu.Lock()
-	client.link.w.close()
-	client.mu.Unlock()
+	unplug(client)
 	var final *FinalError
 	if _, err := client.Read(make([]byte, 1)); !errors.As(err, &final) || final.Reason != BadProof {
 		t.Errorf("another account resumed: %v", err)

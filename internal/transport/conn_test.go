@@ -18,6 +18,7 @@ import (
 func TestNetConn(t *testing.T) {
 	for name, secure := range map[string]bool{"ws": false, "wss": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // one of the tests waits for all the time that Close does
 			l, e := serve(t, secure)
 			nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
 				client, err := Dial(t.Context(), e)
@@ -25,10 +26,11 @@ func TestNetConn(t *testing.T) {
 					return nil, nil, nil, err
 				}
 				server, err := l.Accept()
-				return client, server, func() {
-					client.Close()
-					server.Close()
-				}, err
+				if err != nil {
+					return nil, nil, nil, err
+				}
+				linger(client, server, 10*time.Second)
+				return client, server, func() { closeBoth(client, server) }, nil
 			})
 		})
 	}
@@ -101,6 +103,7 @@ func TestCleanCloseIsEOF(t *testing.T) {
 	for name, clientCloses := range map[string]bool{"client": true, "server": false} {
 		t.Run(name, func(t *testing.T) {
 			client, server := pair(t, l, e)
+			linger(client, server, time.Minute)
 			closer, other := net.Conn(client), server
 			if !clientCloses {
 				closer, other = server, client

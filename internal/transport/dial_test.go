@@ -9,10 +9,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
-func TestDialTellsWhoAnswered(t *testing.T) {
-	l, e := serve(t, false)
+func TestDialTellsWhoAnswered(t *testing.T) { synctest.Test(t, dialTellsWhoAnswered) }
+
+func dialTellsWhoAnswered(t *testing.T) {
+	t.Helper()
+	_, l, e := network(t)
 	headers := 0
 	e.Header = func(context.Context) (http.Header, error) {
 		headers++

@@ -56,11 +56,31 @@ func pair(t testing.TB, l *Listener, e Endpoint) (client *Conn, server net.Conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		client.Close()
-		server.Close()
-	})
+	t.Cleanup(func() { closeBoth(client, server) })
 	return client, server
+}
+
+// linger makes both ends wait in Close for as long as a machine with other
+// things to do may take.
+func linger(client, server net.Conn, d time.Duration) {
+	client.(*Conn).linger, server.(*Conn).linger = d, d
+}
+
+// closeBoth closes both ends at once: neither waits for the other to read.
+func closeBoth(client, server net.Conn) {
+	var closing sync.WaitGroup
+	closing.Go(func() { client.Close() })
+	closing.Go(func() { server.Close() })
+	closing.Wait()
+}
+
+// unplug cuts the wire that a client has, if it has one.
+func unplug(client *Conn) {
+	client.mu.Lock()
+	defer client.mu.Unlock()
+	if client.link != nil {
+		client.link.w.close()
+	}
 }
 
 // A memNet is a network of net.Pipes, so that time in a synctest bubble can

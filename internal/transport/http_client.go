@@ -170,7 +170,7 @@ func (w *httpWire) open(ctx context.Context, polls bool) (Peer, error) {
 
 // openStream asks for the stream and waits for the filler in front of it.
 func (w *httpWire) openStream(ctx context.Context, roundTrip time.Duration) error {
-	limit := max(fillerTime, min(4*roundTrip, fillerTimeMax))
+	limit := max(fillerTime, min(4*roundTrip, fillerTimeMax), w.e.filler)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errBuffered)
 	defer cancel()
 	streaming, stop := context.WithCancel(w.ctx)

@@ -20,10 +20,14 @@ import (
 	"time"
 )
 
+// A meddler does something else with a request than to pass it on.
+type meddler func(*middlebox, http.ResponseWriter, *http.Request)
+
 // A middlebox is an HTTP proxy of the kind that offices have.
 type middlebox struct {
-	upgrade  http.HandlerFunc // what becomes of upgrades; nil: they pass
-	buffers  bool             // answers are passed on when they are complete
+	upgrade  meddler // what becomes of upgrades; nil: they pass
+	buffers  bool    // answers are passed on when they are complete
+	onward   *http.Transport
 	upgrades atomic.Int32
 	opens    atomic.Int32 // of HTTP wires
 	streams  atomic.Int32
@@ -35,7 +39,7 @@ func (m *middlebox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Header.Get("Upgrade") != "":
 		m.upgrades.Add(1)
 		if m.upgrade != nil {
-			m.upgrade(w, r)
+			m.upgrade(m, w, r)
 			return
 		}
 	case r.URL.Path == openPath:
@@ -45,7 +49,7 @@ func (m *middlebox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == pollPath:
 		m.polls.Add(1)
 	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}, FlushInterval: -1}
+	proxy := m.proxy()
 	if m.buffers {
 		proxy.ModifyResponse = func(resp *http.Response) error {
 			body, err := io.ReadAll(resp.Body)
@@ -53,24 +57,41 @@ func (m *middlebox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return errors.Join(err, nil)
 		}
 	}
-	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	proxy.ServeHTTP(w, r)
 }
 
-// behind is an agent that can only be reached through a middlebox.
+// proxy passes a request on as it is.
+func (m *middlebox) proxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: func(*httputil.ProxyRequest) {}, FlushInterval: -1, Transport: m.onward,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+}
+
+// behind is an agent that can only be reached through a middlebox. It must be
+// inside synctest.Test: how long an answer takes decides about the wire.
 func behind(t *testing.T, m *middlebox) (*Listener, Endpoint) {
 	t.Helper()
-	l, e := serve(t, false)
-	proxy := httptest.NewServer(m)
-	t.Cleanup(proxy.Close)
-	u, err := url.Parse(proxy.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := NewListener(testConfig())
+	agent, office := newDelayNet(0), newDelayNet(0)
+	var serving sync.WaitGroup
+	servers := []*http.Server{{Handler: l}, {Handler: m}}
+	serving.Go(func() { servers[0].Serve(agent) })
+	serving.Go(func() { servers[1].Serve(office) })
+	m.onward = &http.Transport{DialContext: agent.dial}
 	transport := newTransport()
-	transport.Proxy = http.ProxyURL(u)
-	e.Client = &http.Client{Transport: transport}
-	return l, e
+	transport.DialContext = office.dial
+	transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test"})
+	t.Cleanup(func() {
+		l.Close()
+		for _, s := range servers {
+			s.Close()
+		}
+		serving.Wait()
+		m.onward.CloseIdleConnections()
+		pass(time.Hour) // what still waits for its time-out
+	})
+	return l, Endpoint{URL: "http://twin.test", Version: testVersion, Client: &http.Client{Transport: transport}}
 }
 
 // echoes checks that a stream works, over the wire that is expected.
@@ -99,13 +120,13 @@ func wireName(c *Conn) string {
 	return c.link.w.name()
 }
 
-func answer(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upgrades here", code) }
+func answer(code int) meddler {
+	return func(_ *middlebox, w http.ResponseWriter, _ *http.Request) { http.Error(w, "no upgrades here", code) }
 }
 
 // hang up without an answer, or after one that looks like an upgrade.
-func hangUp(first string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+func hangUp(first string) meddler {
+	return func(_ *middlebox, w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -115,21 +136,20 @@ func hangUp(first string) http.HandlerFunc {
 	}
 }
 
-func strip(w http.ResponseWriter, r *http.Request) {
+func (m *middlebox) strip(w http.ResponseWriter, r *http.Request) {
 	r.Header.Del("Upgrade")
 	r.Header.Del("Connection")
-	(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}}).ServeHTTP(w, r)
+	m.proxy().ServeHTTP(w, r)
 }
 
 // passAndCut lets the upgrade through, and no frame after it.
-func passAndCut(w http.ResponseWriter, r *http.Request) {
-	(&httputil.ReverseProxy{
-		Rewrite: func(*httputil.ProxyRequest) {},
-		ModifyResponse: func(resp *http.Response) error {
-			resp.Body = &deafBody{resp.Body.(io.ReadWriteCloser)}
-			return nil
-		},
-	}).ServeHTTP(w, r)
+func (m *middlebox) passAndCut(w http.ResponseWriter, r *http.Request) {
+	proxy := m.proxy()
+	proxy.ModifyResponse = func(resp *http.Response) error {
+		resp.Body = &deafBody{resp.Body.(io.ReadWriteCloser)}
+		return nil
+	}
+	proxy.ServeHTTP(w, r)
 }
 
 type deafBody struct{ io.ReadWriteCloser }
@@ -139,7 +159,7 @@ func (b *deafBody) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 // Whatever a proxy does to upgrades, the session works without, and the client
 // does not ask for one again.
 func TestFallBack(t *testing.T) {
-	for name, upgrade := range map[string]http.HandlerFunc{
+	for name, upgrade := range map[string]meddler{
 		"200":       answer(http.StatusOK),
 		"400":       answer(http.StatusBadRequest),
 		"403":       answer(http.StatusForbidden),
@@ -147,34 +167,35 @@ func TestFallBack(t *testing.T) {
 		"426":       answer(http.StatusUpgradeRequired),
 		"501":       answer(http.StatusNotImplemented),
 		"502":       answer(http.StatusBadGateway),
-		"stripped":  strip,
+		"stripped":  (*middlebox).strip,
 		"cut":       hangUp(""),
 		"fake":      hangUp("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
-		"cut after": passAndCut,
+		"cut after": (*middlebox).passAndCut,
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := &middlebox{upgrade: upgrade}
-			l, e := behind(t, m)
-			var state atomic.Pointer[State]
-			e.Observe = func(s State) { state.Store(&s) }
-			client, server := pair(t, l, e)
-			echoes(t, client, server, WireHTTP)
-			if got := state.Load(); got == nil || got.Wire != "http" || got.Phase != Connected {
-				t.Errorf("state = %+v", got)
-			}
-			asked := m.upgrades.Load()
-			client.mu.Lock()
-			w := client.link.w
-			client.mu.Unlock()
-			w.close()
-			echoes(t, client, server, WireHTTP)
-			if again := m.upgrades.Load() - asked; again != 0 {
-				t.Errorf("an upgrade was asked for %d times after it was refused", again)
-			}
-			if m.polls.Load() != 0 {
-				t.Error("it polls although responses stream")
-			}
+			synctest.Test(t, func(t *testing.T) { fallsBack(t, &middlebox{upgrade: upgrade}) })
 		})
+	}
+}
+
+func fallsBack(t *testing.T, m *middlebox) {
+	t.Helper()
+	l, e := behind(t, m)
+	var state atomic.Pointer[State]
+	e.Observe = func(s State) { state.Store(&s) }
+	client, server := pair(t, l, e)
+	echoes(t, client, server, WireHTTP)
+	if got := state.Load(); got == nil || got.Wire != "http" || got.Phase != Connected {
+		t.Errorf("state = %+v", got)
+	}
+	asked := m.upgrades.Load()
+	unplug(client)
+	echoes(t, client, server, WireHTTP)
+	if again := m.upgrades.Load() - asked; again != 0 {
+		t.Errorf("an upgrade was asked for %d times after it was refused", again)
+	}
+	if m.polls.Load() != 0 {
+		t.Error("it polls although responses stream")
 	}
 }
 
@@ -182,41 +203,56 @@ func TestFallBack(t *testing.T) {
 // another wire.
 func TestNoFallBack(t *testing.T) {
 	for _, code := range []int{401, 404, 407, 410, 429, 500, 503, 504} {
-		m := &middlebox{upgrade: answer(code)}
-		_, e := behind(t, m)
-		var status *StatusError
-		if _, err := Dial(t.Context(), e); !errors.As(err, &status) || status.Code != code {
-			t.Errorf("error = %v, want %d", err, code)
-		}
-		if n := m.opens.Load(); n != 0 {
-			t.Errorf("after %d, plain requests were tried", code)
-		}
+		noFallBack(t, fmt.Sprint(code), &middlebox{upgrade: answer(code)}, func(t *testing.T, _ *Listener, e Endpoint) {
+			t.Helper()
+			var status *StatusError
+			if _, err := Dial(t.Context(), e); !errors.As(err, &status) || status.Code != code {
+				t.Errorf("error = %v, want %d", err, code)
+			}
+		})
 	}
-	t.Run("agent", func(t *testing.T) {
-		for _, code := range []int{http.StatusGone, http.StatusForbidden, http.StatusServiceUnavailable} {
-			m := &middlebox{}
-			l, e := behind(t, m)
+	for _, code := range []int{http.StatusGone, http.StatusForbidden, http.StatusServiceUnavailable} {
+		noFallBack(t, fmt.Sprint("agent's ", code), &middlebox{}, func(t *testing.T, l *Listener, e Endpoint) {
+			t.Helper()
 			l.Refuse(code)
-			if _, err := Dial(t.Context(), e); err == nil || m.opens.Load() != 0 {
-				t.Errorf("refused with %d: error = %v, %d other attempts", code, err, m.opens.Load())
+			if _, err := Dial(t.Context(), e); err == nil {
+				t.Error("refused, and no error")
 			}
-			l.Refuse(0)
-			e.Version = "v0"
-			var version *VersionError
-			if _, err := Dial(t.Context(), e); !errors.As(err, &version) || m.opens.Load() != 0 {
-				t.Errorf("another version: error = %v, %d other attempts", err, m.opens.Load())
-			}
+		})
+	}
+	noFallBack(t, "another version", &middlebox{}, func(t *testing.T, _ *Listener, e Endpoint) {
+		t.Helper()
+		e.Version = "v0"
+		var version *VersionError
+		if _, err := Dial(t.Context(), e); !errors.As(err, &version) {
+			t.Errorf("error = %v", err)
 		}
 	})
-	t.Run("told to use a WebSocket", func(t *testing.T) {
-		m := &middlebox{upgrade: answer(http.StatusForbidden)}
-		_, e := behind(t, m)
+	noFallBack(t, "told to use a WebSocket", &middlebox{upgrade: answer(http.StatusForbidden)}, func(t *testing.T, _ *Listener, e Endpoint) {
+		t.Helper()
 		e.Wire = WireWebSocket
-		if _, err := Dial(t.Context(), e); err == nil || m.opens.Load() != 0 {
-			t.Errorf("error = %v, %d other attempts", err, m.opens.Load())
+		if _, err := Dial(t.Context(), e); err == nil {
+			t.Error("no error")
 		}
 	})
-	t.Run("told to use HTTP", func(t *testing.T) {
+}
+
+// noFallBack is a test that makes no plain request.
+func noFallBack(t *testing.T, name string, m *middlebox, f func(*testing.T, *Listener, Endpoint)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l, e := behind(t, m)
+			f(t, l, e)
+			if n := m.opens.Load(); n != 0 {
+				t.Errorf("plain requests were tried %d times", n)
+			}
+		})
+	})
+}
+
+func TestToldToUseHTTP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := &middlebox{}
 		l, e := behind(t, m)
 		e.Wire = WireHTTP
@@ -226,7 +262,11 @@ func TestNoFallBack(t *testing.T) {
 			t.Error("an upgrade was tried")
 		}
 	})
-	t.Run("the first error counts", func(t *testing.T) {
+}
+
+// Where nothing helps, the first error says most.
+func TestFirstErrorCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := &middlebox{upgrade: answer(http.StatusForbidden)}
 		l, e := behind(t, m)
 		l.mux = http.NewServeMux() // 404 to all else
@@ -242,7 +282,10 @@ func TestNoFallBack(t *testing.T) {
 }
 
 // Where responses are held back, polls take their place.
-func TestBufferingProxy(t *testing.T) {
+func TestBufferingProxy(t *testing.T) { synctest.Test(t, bufferingProxy) }
+
+func bufferingProxy(t *testing.T) {
+	t.Helper()
 	m := &middlebox{upgrade: answer(http.StatusForbidden), buffers: true}
 	l, e := behind(t, m)
 	client, server := pair(t, l, e)
@@ -250,10 +293,7 @@ func TestBufferingProxy(t *testing.T) {
 	if m.polls.Load() == 0 {
 		t.Error("it does not poll")
 	}
-	client.mu.Lock()
-	w := client.link.w
-	client.mu.Unlock()
-	w.close()
+	unplug(client)
 	echoes(t, client, server, WireHTTP)
 	if n := m.streams.Load(); n != 1 {
 		t.Errorf("streaming was tried %d times", n)
@@ -345,7 +385,7 @@ func TestTunnellingProxies(t *testing.T) {
 	for name, proxy := range map[string]func(t *testing.T, target string) *url.URL{
 		"CONNECT": func(t *testing.T, target string) *url.URL {
 			t.Helper()
-			srv := httptest.NewServer(connectProxy(t, make(chan string, 100), target))
+			srv := httptest.NewServer(connectProxy(make(chan string, 100), target))
 			t.Cleanup(srv.Close)
 			return &url.URL{Scheme: "http", Host: srv.Listener.Addr().String()}
 		},
@@ -363,7 +403,7 @@ func TestTunnellingProxies(t *testing.T) {
 				}
 				transport := e.Client.Transport.(*http.Transport)
 				transport.Proxy = http.ProxyURL(proxy(t, target.Host))
-				e.URL, e.Wire = "https://example.com", kind // which only the proxy finds
+				e.URL, e.Wire, e.filler = "https://example.com", kind, time.Minute // which only the proxy finds
 				client, server := pair(t, l, e)
 				echoes(t, client, server, kind)
 			})
@@ -447,12 +487,9 @@ func TestAffinityCookie(t *testing.T) {
 			}))
 			defer srv.Close()
 			defer l.Close()
-			client, server := pair(t, l, Endpoint{URL: srv.URL, Version: testVersion, Wire: kind})
+			client, server := pair(t, l, Endpoint{URL: srv.URL, Version: testVersion, Wire: kind, filler: time.Minute})
 			for range 3 {
-				client.mu.Lock()
-				w := client.link.w
-				client.mu.Unlock()
-				w.close()
+				unplug(client)
 				echoes(t, client, server, kind)
 			}
 			if n := without.Load(); n != 1 {
@@ -464,14 +501,17 @@ func TestAffinityCookie(t *testing.T) {
 
 // Where WebSockets have worked, a single refusal is the front door's trouble and
 // not a policy. Refusals that go on are one.
-func TestFallBackLater(t *testing.T) {
+func TestFallBackLater(t *testing.T) { synctest.Test(t, fallBackLater) }
+
+func fallBackLater(t *testing.T) {
+	t.Helper()
 	var refusals atomic.Int32
-	m := &middlebox{upgrade: func(w http.ResponseWriter, r *http.Request) {
+	m := &middlebox{upgrade: func(m *middlebox, w http.ResponseWriter, r *http.Request) {
 		if refusals.Add(-1) >= 0 {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}}).ServeHTTP(w, r)
+		m.proxy().ServeHTTP(w, r)
 	}}
 	l, e := behind(t, m)
 	client, server := pair(t, l, e)
@@ -481,10 +521,7 @@ func TestFallBackLater(t *testing.T) {
 		want     Wire
 	}{{1, WireWebSocket}, {100, WireHTTP}} {
 		refusals.Store(tt.refusals)
-		client.mu.Lock()
-		w := client.link.w
-		client.mu.Unlock()
-		w.close()
+		unplug(client)
 		echoes(t, client, server, tt.want)
 	}
 }

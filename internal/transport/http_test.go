@@ -39,7 +39,7 @@ func wirePair(t *testing.T, polls bool) (client, server wire) {
 	h, wires := wireServer(t)
 	srv := httptest.NewServer(h.l)
 	t.Cleanup(srv.Close)
-	client, peer, err := Endpoint{URL: srv.URL, Version: testVersion}.openHTTP(t.Context(), polls)
+	client, peer, err := Endpoint{URL: srv.URL, Version: testVersion, filler: time.Minute}.openHTTP(t.Context(), polls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,9 +122,9 @@ func readFrames(t *testing.T, w wire, seed uint64, n int) {
 // Either end's close ends the other, after what was written.
 func TestHTTPWireClose(t *testing.T) {
 	for name, polls := range modes() {
-		t.Run(name, func(t *testing.T) {
-			t.Run("agent", func(t *testing.T) {
-				client, server := wirePair(t, polls)
+		t.Run(name+", agent", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, client, server, _ := bubbleWire(t, 0, polls, nil)
 				if err := server.write([]byte("farewell")); err != nil {
 					t.Fatal(err)
 				}
@@ -135,15 +135,12 @@ func TestHTTPWireClose(t *testing.T) {
 				if _, err := client.read(); !errors.Is(err, io.EOF) {
 					t.Errorf("after the end: %v", err)
 				}
-				if _, err := server.read(); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the closed end reads %v", err)
-				}
-				if err := server.write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the closed end writes: %v", err)
-				}
+				closedWire(t, server)
 			})
-			t.Run("client", func(t *testing.T) {
-				client, server := wirePair(t, polls)
+		})
+		t.Run(name+", client", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, client, server, _ := bubbleWire(t, 0, polls, nil)
 				if err := client.write([]byte("farewell")); err != nil {
 					t.Fatal(err)
 				}
@@ -151,14 +148,20 @@ func TestHTTPWireClose(t *testing.T) {
 				if got, err := server.read(); err == nil && string(got) != "farewell" {
 					t.Errorf("read %q, %v", got, err)
 				}
-				if _, err := client.read(); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the closed end reads %v", err)
-				}
-				if err := client.write([]byte("x")); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the closed end writes: %v", err)
-				}
+				closedWire(t, client)
 			})
 		})
+	}
+}
+
+// closedWire checks that the end that was closed says so.
+func closedWire(t *testing.T, w wire) {
+	t.Helper()
+	if _, err := w.read(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the closed end reads %v", err)
+	}
+	if err := w.write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the closed end writes: %v", err)
 	}
 }
 

@@ -25,14 +25,16 @@ func TestProxyFromEnvironment(t *testing.T) {
 		if _, err := conn.Write([]byte("through the proxy")); err != nil {
 			t.Fatal(err)
 		}
+		conn.CloseWrite()
+		io.Copy(io.Discard, conn) // until all is read there: Close would wait for a second only
 		return
 	}
 	l := NewListener(testConfig())
 	srv := httptest.NewTLSServer(l)
 	defer srv.Close()
 	defer l.Close()
-	asked := make(chan string, 1)
-	proxy := httptest.NewServer(connectProxy(t, asked, srv.Listener.Addr().String()))
+	asked := make(chan string, 100)
+	proxy := httptest.NewServer(connectProxy(asked, srv.Listener.Addr().String()))
 	defer proxy.Close()
 
 	roots := filepath.Join(t.TempDir(), "roots.pem")
@@ -41,7 +43,7 @@ func TestProxyFromEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxyFromEnvironment$", "-test.v")
-	child.Env = append(os.Environ(), "TRANSPORT_TEST_DIAL=https://example.com", "HTTPS_PROXY="+proxy.URL, "SSL_CERT_FILE="+roots)
+	child.Env = append(os.Environ(), "TRANSPORT_TEST_DIAL=https://example.com", "HTTPS_PROXY="+proxy.URL, "NO_PROXY=not.example.com", "SSL_CERT_FILE="+roots)
 	done := make(chan error, 1)
 	go func() {
 		out, err := child.CombinedOutput()
@@ -64,8 +66,9 @@ func TestProxyFromEnvironment(t *testing.T) {
 }
 
 // connectProxy answers CONNECT with a tunnel to target, wherever it was to go.
-func connectProxy(t *testing.T, asked chan<- string, target string) http.HandlerFunc {
-	t.Helper()
+// What it cannot do it answers with an error, or by hanging up: it may be asked
+// for a connection that nobody waits for any more, when the test is over.
+func connectProxy(asked chan<- string, target string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			http.Error(w, "CONNECT only", http.StatusMethodNotAllowed)
@@ -74,21 +77,21 @@ func connectProxy(t *testing.T, asked chan<- string, target string) http.Handler
 		asked <- r.Host
 		to, err := net.Dial("tcp", target)
 		if err != nil {
-			t.Error(err)
+			http.Error(w, err.Error(), http.StatusBadGateway)
 			return
 		}
+		defer to.Close()
 		from, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			t.Error(err)
 			return
 		}
+		defer from.Close()
 		io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
 		go func() {
 			io.Copy(to, from)
 			to.Close()
 		}()
 		io.Copy(from, to)
-		from.Close()
 	}
 }
 

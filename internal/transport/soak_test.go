@@ -212,10 +212,7 @@ func soakStream(t *testing.T, client, server *Conn, rnd *rand.Rand, enough func(
 	tally.resumes.Add(int64(stats.Resumes))
 	tally.resent.Add(int64(stats.Resent))
 	// The last acknowledgement may be what was cut, so an error is no wonder.
-	var closing sync.WaitGroup
-	closing.Go(func() { client.Close() })
-	closing.Go(func() { server.Close() })
-	closing.Wait()
+	closeBoth(client, server)
 }
 
 func over(c *Conn) bool {

@@ -34,6 +34,7 @@ var (
 type stream struct {
 	local, remote net.Addr
 	stats         Stats
+	linger        time.Duration // how long Close waits
 
 	writing sync.Mutex // held by Write: the bytes of one call stay together
 
@@ -75,7 +76,7 @@ type stream struct {
 }
 
 func newStream(local, remote net.Addr) *stream {
-	s := &stream{local: local, remote: remote, window: maxWindow, mine: maxWindow, done: make(chan struct{}), poke: func() {}, detached: time.Now()}
+	s := &stream{local: local, remote: remote, window: maxWindow, mine: maxWindow, linger: closeTimeout, done: make(chan struct{}), poke: func() {}, detached: time.Now()}
 	s.readable.L = &s.mu
 	s.room.L = &s.mu
 	return s
@@ -312,7 +313,7 @@ func (s *stream) Close() error {
 	s.wake()
 	s.mu.Unlock()
 
-	timer := time.NewTimer(closeTimeout)
+	timer := time.NewTimer(s.linger)
 	defer timer.Stop()
 	select {
 	case <-s.done:

@@ -48,6 +48,7 @@ type Endpoint struct {
 
 	window int              // bytes taken unread; 0 means maxWindow
 	wall   func() time.Time // the clock on the wall; nil means time.Now
+	filler time.Duration    // the least that the first bytes of a streamed response may take, if more than fillerTime
 	// opener opens wires of another kind; nil means that Wire says which.
 	opener func(context.Context) (wire, Peer, error)
 }

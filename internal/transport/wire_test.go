@@ -72,7 +72,7 @@ func (e *pipeEnd) Read(p []byte) (int, error) { return e.in.read(p) }
 func (e *pipeEnd) Write(p []byte) (int, error) { return e.out.write(p) }
 
 func (e *pipeEnd) Close() error {
-	e.in.cut(net.ErrClosed)
+	e.in.hangUp()
 	e.out.finish()
 	return nil
 }
@@ -109,6 +109,7 @@ type pipeHalf struct {
 	parcels  []parcel
 	size     int
 	finished bool  // the writer has closed
+	unread   bool  // the reader has
 	hole     bool  // nothing arrives any more, not even the end
 	err      error // what reads and writes give at once
 	readBy   time.Time
@@ -153,6 +154,8 @@ func (h *pipeHalf) read(p []byte) (int, error) {
 		switch {
 		case h.err != nil:
 			return 0, h.err
+		case h.unread:
+			return 0, net.ErrClosed
 		case late(h.readBy):
 			return 0, os.ErrDeadlineExceeded
 		case len(h.parcels) == 0 && h.finished:
@@ -178,7 +181,7 @@ func (h *pipeHalf) read(p []byte) (int, error) {
 func (h *pipeHalf) write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for h.err == nil && !h.finished && h.size+len(p) > pipeRoom {
+	for h.err == nil && !h.finished && !h.unread && h.size+len(p) > pipeRoom {
 		if late(h.writeBy) {
 			return 0, os.ErrDeadlineExceeded
 		}
@@ -191,6 +194,8 @@ func (h *pipeHalf) write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	case h.hole:
 		return len(p), nil
+	case h.unread:
+		return 0, syscall.EPIPE
 	}
 	n := len(p)
 	if h.after >= 0 && n > h.after {
@@ -217,6 +222,15 @@ func (h *pipeHalf) finish() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.finished = !h.hole
+	h.changed.Broadcast()
+}
+
+// hangUp is the reader's close: what comes is not read.
+func (h *pipeHalf) hangUp() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unread = true
+	h.parcels, h.size = nil, 0
 	h.changed.Broadcast()
 }
 
