@@ -121,7 +121,7 @@ func (a *app) attach(ctx context.Context, c *cloud, o *attachOptions, found plac
 	twin := found.twin
 	twin.Joined = true
 	b := &existing{Backend: c.backend, twin: twin}
-	err = provision.With(ctx, b, provision.Request{}, provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.run)
+	err = provision.With(ctx, b, provision.Request{}, provision.Options{Progress: a.ui.Progress, Abandon: a.abandon}, s.noting(s.run))
 	s.guard.finish(err)
 	s.noteCost(err)
 	return err

@@ -81,10 +81,10 @@ func (a *app) confirmCleanup(ctx context.Context, c *cloud, o *cleanupOptions, t
 	}
 	names := twinNames(live, a.inUse(ctx, c, live))
 	if !a.ui.Interactive() {
-		return withHints(fmt.Errorf("%d twin(s) may still be in use (%s), and there is no terminal to ask on", len(live), names),
+		return withHints(fmt.Errorf("%s may still be in use (%s), and there is no terminal to ask on", count(len(live), "twin"), names),
 			"cloudssh cleanup --yes", "cloudssh cleanup --expired")
 	}
-	ok, err := a.ui.Confirm(ctx, fmt.Sprintf("%d twin(s) may still be in use (%s). Delete?", len(live), names))
+	ok, err := a.ui.Confirm(ctx, fmt.Sprintf("%s may still be in use (%s). Delete?", count(len(live), "twin"), names))
 	if err != nil {
 		return err
 	}

@@ -239,7 +239,7 @@ func (s *connection) inTwin(ctx context.Context, run func(context.Context, *prov
 	if !s.options.unguarded {
 		s.guard = s.startGuard(s.cloud, s.options.wire.Wire)
 	}
-	err := provision.With(ctx, s.cloud.backend, s.request(), provision.Options{Progress: s.ui.Progress, Abandon: s.abandon}, run)
+	err := provision.With(ctx, s.cloud.backend, s.request(), provision.Options{Progress: s.ui.Progress, Abandon: s.abandon}, s.noting(run))
 	s.guard.finish(err)
 	s.noteCost(err)
 	return err

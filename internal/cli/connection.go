@@ -34,6 +34,7 @@ type connection struct {
 	work func(ctx context.Context, l *link, twin *provision.Twin) error
 
 	lease  *lease        // nil before there is a twin
+	stays  bool          // the twin is there after our session
 	number atomic.Uint32 // of our terminal session; 0 before it has one
 
 	// screen, when set, is told what concerns the person: the terminal is the
@@ -182,13 +183,13 @@ func (s *connection) leave(ctx context.Context, l *link, twin *provision.Twin) b
 		s.log.Info("asking the agent who else is there", "error", err)
 		return s.unsaid(twin)
 	case left.Detached > 0:
-		s.ui.Notef("%s stays: %d detached session(s) in it; come back with: cloudssh attach %s", twin.Name, left.Detached, twin.Source)
+		s.ui.Notef("%s stays: %s in it; come back with: cloudssh attach %s", twin.Name, count(left.Detached, "detached session"), twin.Source)
 		if !s.isHeld(ctx, l) {
 			s.guard.handOver()
 		}
 		return false
 	case left.Connections > 0:
-		s.ui.Notef("%s stays: %d more session(s) in it", twin.Name, left.Connections)
+		s.ui.Notef("%s stays: %s in it", twin.Name, count(left.Connections, "more session"))
 		return false
 	}
 	return true

@@ -137,7 +137,20 @@ func (s *connection) noteCost(err error) {
 		return
 	}
 	now := time.Now()
-	s.ui.Settle(fmt.Sprintf("%s lived %s: %s", s.lease.twin.Name, short(now.Sub(s.lease.twin.Created)), cost(s.lease.twin, now)))
+	text := "%s lived %s: %s"
+	if s.stays {
+		text = "%s has lived %s so far: %s"
+	}
+	s.ui.Settle(fmt.Sprintf(text, s.lease.twin.Name, short(now.Sub(s.lease.twin.Created)), cost(s.lease.twin, now)))
+}
+
+// noting is run, with what becomes of the twin kept for noteCost.
+func (s *connection) noting(run func(context.Context, *provision.Twin) (bool, error)) func(context.Context, *provision.Twin) (bool, error) {
+	return func(ctx context.Context, twin *provision.Twin) (deleteTwin bool, err error) {
+		deleteTwin, err = run(ctx, twin)
+		s.stays = !deleteTwin && !errors.Is(err, provision.ErrTwinGone)
+		return deleteTwin, err
+	}
 }
 
 // lived is how long a twin has run: its instance ends with its lease.

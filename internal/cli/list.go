@@ -146,7 +146,8 @@ func (a *app) printTwins(twins []provision.Twin) error {
 	return ui.Table(output{a.out}, []string{"TWIN", "SERVICE", "REGION", "OWNER", "STATE", "AGE", "EXPIRES", "COST", "REASON"}, rows)
 }
 
-// short is a duration as people say it: 45s, 12m, 7h, 3d.
+// short is a duration as people say it, cut off after what matters: 45s, 12m,
+// 7h59m, 30h, 3d. kubectl does likewise.
 func short(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -155,8 +156,18 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 24*time.Hour && d.Truncate(time.Minute)%time.Hour != 0:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%dh", int(d.Hours()))
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// count is a number of things in words: 1 session, 2 sessions.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -166,6 +166,7 @@ func TestUserKeyThatIsNone(t *testing.T) {
 func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0s", 45 * time.Second: "45s", 12 * time.Minute: "12m", 7 * time.Hour: "7h", 72 * time.Hour: "3d",
+		8*time.Hour - time.Second: "7h59m", 2 * time.Hour: "2h", 7*time.Hour + 59*time.Second: "7h", 30*time.Hour + time.Minute: "30h",
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)

@@ -60,12 +60,12 @@ func (p *proxy) leaveTwin(ctx context.Context, l *link, twin *provision.Twin) bo
 		p.log.Info("leaving", "error", err)
 		return p.leaveToGuard(twin)
 	case left.Detached > 0:
-		p.ui.Notef("%s stays: %d detached session(s) in it", twin.Name, left.Detached)
+		p.ui.Notef("%s stays: %s in it", twin.Name, count(left.Detached, "detached session"))
 		if status, err := client.Status(ctx); err != nil || status.Holders <= 1 { // we are one
 			p.guard.handOver()
 		}
 	case left.Connections > 0:
-		p.ui.Notef("%s stays: %d more connection(s) into it", twin.Name, left.Connections)
+		p.ui.Notef("%s stays: %s into it", twin.Name, count(left.Connections, "more connection"))
 	}
 	return left.None()
 }
