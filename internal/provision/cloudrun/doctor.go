@@ -114,7 +114,7 @@ func (e *examination) clock(ctx context.Context) {
 	if err := resp.Body.Close(); err != nil {
 		e.Logger.DebugContext(ctx, "closing an answer", "error", err)
 	}
-	e.good("connection", fmt.Sprintf("%s answers in %s", e.RESTURL, after.Sub(before).Round(time.Millisecond)))
+	e.good("connection", fmt.Sprintf("%s answers in %d ms", e.RESTURL, max(after.Sub(before).Milliseconds(), 1)))
 	theirs, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
 		e.unknown(check, "reading the time of the answer", err)
@@ -125,7 +125,7 @@ func (e *examination) clock(ctx context.Context) {
 			"sudo timedatectl set-ntp true")
 		return
 	}
-	e.good(check, "right to "+maxSkew.String())
+	e.good(check, fmt.Sprintf("right to within %d minutes", int(maxSkew.Minutes())))
 }
 
 // agent checks the way by which the agent gets into the twin.
@@ -139,7 +139,7 @@ func (e *examination) agent(ctx context.Context, m *making) {
 	var refused error
 	if method != provision.InjectSidecar {
 		if refused = e.mayPush(m); refused == nil {
-			e.good(check, "layer: "+m.images.pinned[m.images.main]+" can be pushed beside")
+			e.good(check, "layer: the registry takes one beside "+m.images.pinned[m.images.main])
 			return
 		}
 		if method == provision.InjectLayer {

@@ -2,6 +2,7 @@ package cloudrun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -68,7 +69,10 @@ type commandError struct {
 }
 
 func (e *commandError) Error() string { return e.err.Error() }
-func (e *commandError) Unwrap() error { return e.err }
+
+// Is and As stand in for Unwrap: who gathers the hints of a tree would find those below, too.
+func (e *commandError) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *commandError) As(target any) bool   { return errors.As(e.err, target) }
 
 // Hints are the error's, completed.
 func (e *commandError) Hints() []string {

@@ -344,3 +344,21 @@ func TestAppCommand(t *testing.T) {
 		}
 	}
 }
+
+// Hints that are flags become commands, once: who walks the tree must not find the flags below.
+func TestWithCommand(t *testing.T) {
+	_, rev := trio()
+	_, bare := entered(rev.GetContainers(), "wep")
+	err := withCommand(fmt.Errorf("looking: %w", bare), provision.Target{Kind: provision.KindService, Name: "app"})
+	want := []string{"cloudssh app --container proxy", "cloudssh app --container web", "cloudssh app --container collector"}
+	if got := provision.Hints(err); !slices.Equal(got, want) {
+		t.Errorf("hints %q, want %q", got, want)
+	}
+	if below := errors.Unwrap(err); below != nil {
+		t.Errorf("below are %q", provision.Hints(below))
+	}
+	var hint *provision.HintError
+	if !errors.Is(err, bare) || !errors.As(err, &hint) {
+		t.Error("the error itself cannot be found")
+	}
+}
