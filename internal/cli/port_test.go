@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// FreePort is a port that nobody had a moment ago, on no address of this machine,
-// below those that the kernel gives to whoever asks for any: other tests do that
-// all the time.
+// FreePort is a port that nobody had a moment ago, on no address of this machine.
+// It is below those that the kernel gives to whoever asks for any, and above those
+// that tests of other packages choose.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		port := 10_000 + rand.IntN(20_000)
+		port := 30_000 + rand.IntN(2_700)
 		l, err := net.Listen("tcp", fmt.Sprint(":", port))
 		if err == nil {
 			_ = l.Close()

@@ -206,8 +206,9 @@ func TestTerminal(t *testing.T) {
 	m.types("until stty size | grep 30' '100; do :; done\r") // a key may overtake the size
 	m.shows("30 100")
 
-	// Ctrl-C is the remote program's, and so is job control.
-	m.types("echo sta''rted; sleep 1000\r")
+	// Ctrl-C is the remote program's, and so is job control: it says itself that it
+	// has the terminal.
+	m.types("sh -c \"echo sta''rted; sleep 1000\"\r")
 	m.shows("started")
 	m.types("\x03")
 	m.shows("^C")
