@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/cloudssh/cloudssh/internal/tty"
@@ -66,6 +67,9 @@ func (r *run) keys(to io.Writer, from io.Reader) (readErr, writeErr error) {
 		}
 		select {
 		case r.typed <- typed{keys: bytes.Clone(buf[:n])}:
+			// A read of a terminal blocks the thread. The sender, which is next on
+			// it, would have to wait for another thread: so it goes first.
+			runtime.Gosched()
 		case <-r.unsent:
 			return nil, errUnsent
 		case <-r.over:
