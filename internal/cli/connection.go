@@ -181,6 +181,9 @@ func (s *connection) leave(ctx context.Context, l *link, twin *provision.Twin) b
 	switch {
 	case err != nil:
 		s.log.Info("asking the agent who else is there", "error", err)
+		if errors.Is(err, context.DeadlineExceeded) && !l.outage.down() { // an agent that is slow may have others in it
+			return s.leaveToGuard(twin)
+		}
 		return s.unsaid(twin)
 	case left.Detached > 0:
 		s.ui.Notef("%s stays: %s in it; come back with: cloudssh attach %s", twin.Name, count(left.Detached, "detached session"), twin.Source)
@@ -217,6 +220,16 @@ func (s *connection) unsaid(twin *provision.Twin) bool {
 		s.noteKept(twin)
 	}
 	return !twin.Joined
+}
+
+// leaveToGuard has the guard do what we cannot; without one, whoever made the
+// twin deletes it.
+func (s *connection) leaveToGuard(twin *provision.Twin) bool {
+	if s.guard.lives() {
+		s.guard.hangUp() // as if we had died
+		return false
+	}
+	return s.unsaid(twin)
 }
 
 // handOver leaves a session to the agent, and its twin to our guard.

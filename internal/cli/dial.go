@@ -153,12 +153,22 @@ func (s *connection) gone(ctx context.Context, err error, twin *provision.Twin) 
 	if !errors.As(err, &status) || status.Code != http.StatusNotFound {
 		return false
 	}
+	there, err := s.listed(ctx, twin)
+	return err == nil && there == nil
+}
+
+// listed is a twin as the platform lists it, nil when it does not: a later one
+// of its name, which has its URL, is another.
+func (s *connection) listed(ctx context.Context, twin *provision.Twin) (*provision.Twin, error) {
 	for t, err := range s.cloud.backend.Twins(ctx) {
-		if err != nil || (t.Name == twin.Name && t.Region == twin.Region && (t.UID == "" || t.UID == twin.UID)) {
-			return false
+		if err != nil {
+			return nil, err
+		}
+		if t.Name == twin.Name && t.Region == twin.Region && t.Maker == twin.Maker {
+			return &t, nil
 		}
 	}
-	return true
+	return nil, nil
 }
 
 // passing reports whether a failed dial may succeed a little later.

@@ -89,7 +89,10 @@ func (k *keeper) settle(ctx context.Context) error {
 		return k.overdue(ctx)
 	}
 	client, err := k.dial(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, provision.ErrTwinGone):
+		return nil
+	case err != nil:
 		return k.unanswered(ctx, err)
 	}
 	defer client.Close() //nolint:errcheck // it was only held
@@ -118,7 +121,9 @@ func (k *keeper) dial(ctx context.Context) (*session.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.compare(conn.Peer().Instance)
+	if err := k.recognise(ctx, conn.Peer().Instance); err != nil {
+		return nil, errors.Join(err, conn.Abort())
+	}
 	client, err := k.link.handshake(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -127,6 +132,24 @@ func (k *keeper) dial(ctx context.Context) (*session.Client, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// recognise makes sure that an instance is our twin's. Another than the
+// session's may be that of a twin that was made since, at the same URL: an agent
+// in which nobody is yet takes nobody any more once it is asked who stays.
+func (k *keeper) recognise(ctx context.Context, instance string) error {
+	if k.instance != instance {
+		t, err := k.find(ctx) // ours was there when we dialled if it still is
+		if err != nil {
+			return err
+		}
+		if t == nil {
+			k.app.log.Info("the twin is gone, and another has its URL")
+			return provision.ErrTwinGone
+		}
+	}
+	k.compare(instance)
+	return nil
 }
 
 // compare notes that the session's instance is not there any more: whoever
@@ -262,15 +285,7 @@ func (k *keeper) removeUnborn(ctx context.Context) error {
 func (k *keeper) find(ctx context.Context) (*provision.Twin, error) {
 	ctx, cancel := context.WithTimeout(ctx, guardAnswer)
 	defer cancel()
-	for t, err := range k.link.cloud.backend.Twins(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if t.Name == k.twin.Name && t.Region == k.twin.Region && t.Maker == k.twin.Maker {
-			return &t, nil
-		}
-	}
-	return nil, nil
+	return k.link.listed(ctx, k.twin)
 }
 
 // there reports whether the platform lists the twin, and notes until when.

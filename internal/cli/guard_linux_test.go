@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/run/apiv2/runpb"
+
 	"github.com/cloudssh/cloudssh/internal/emulator"
 )
 
@@ -207,6 +209,47 @@ func TestKilledWithItsGuard(t *testing.T) {
 	w.demandOnly(t, "hello", "hello-ssh")
 	w.cloudssh(t, "cleanup", "--yes").demand(t, 0)
 	w.demandOnly(t, "hello")
+}
+
+// TestGuardOfAnotherTwin: the twin that a guard holds is deleted, and made again
+// before the guard comes back to it. The new one, in which nobody is yet, is not
+// the guard's to ask and to delete.
+func TestGuardOfAnotherTwin(t *testing.T) {
+	t.Parallel()
+	s := newStage()
+	w := newWorld(t, emulator.Options{Faults: s.faults()})
+	m := w.terminal(t, "hello")
+	m.shows("# ")
+	guard := guardOf(t, m.cmd.Process.Pid)
+	m.types("\r~d")
+	if code := m.wait(); code != 0 {
+		t.Fatalf("detaching ends with %d:\n%s", code, m.text())
+	}
+	for s.dialsOf("hello") < 2 { // the session's, and the guard's
+		<-time.After(20 * time.Millisecond)
+	}
+	again := s.arm("hello", placeDial, 0)
+	t.Cleanup(again.free)
+	w.deleteTwin(t, "hello-ssh")
+	<-again.reached
+	w.cloudssh(t, "hello", "--keep", "--exec", "true").demand(t, 0)
+	made := w.twin(t)
+	again.free()
+	gone(t, guard, patience)
+	w.cloudssh(t, "hello", "--keep", "--exec", "true").demand(t, 0, "joining")
+	if now := w.twin(t); now.GetUid() != made.GetUid() {
+		t.Errorf("the twin that was made has been replaced by %s", now.GetUid())
+	}
+}
+
+// twin is hello's.
+func (w *world) twin(t *testing.T) *runpb.Service {
+	t.Helper()
+	s, err := w.client.GetService(t.Context(), &runpb.GetServiceRequest{Name: w.parent() + "/services/hello-ssh"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // TestNoGuard: a session does without one, and says so.

@@ -69,13 +69,3 @@ func (p *proxy) leaveTwin(ctx context.Context, l *link, twin *provision.Twin) bo
 	}
 	return left.None()
 }
-
-// leaveToGuard has the guard do what we cannot; without one, whoever made the
-// twin deletes it.
-func (p *proxy) leaveToGuard(twin *provision.Twin) bool {
-	if p.guard.lives() {
-		p.guard.hangUp() // as if we had died
-		return false
-	}
-	return p.unsaid(twin)
-}
