@@ -41,6 +41,7 @@ func (s *Shell) interact(ctx context.Context) int {
 	if isTerminal(s.Stdin) {
 		s.tty = newTerminal(s.Stdin)
 	}
+	tryKernel()
 	p := &prompter{Shell: s, ctx: ctx, hangUp: make(chan struct{})}
 	j := newJob(p.ctx, p.name)
 	p.setForeground(j)
@@ -65,6 +66,15 @@ func (s *Shell) interact(ctx context.Context) int {
 		p.line(text)
 	}
 	return p.leave()
+}
+
+// tryKernel has package os find out what the kernel knows of processes. Else it
+// does so when the first program is started, by a child that shares our memory and
+// handlers: a Ctrl-C of then would come twice.
+func tryKernel() {
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		self.Release() //nolint:errcheck // it was only looked for
+	}
 }
 
 // start reads the files that belong to an interactive shell.
