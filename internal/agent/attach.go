@@ -42,6 +42,7 @@ type attachment struct {
 	spare      []byte
 	stale      bool // a viewer that has missed something
 	last       bool // nothing is added to the queue any more
+	detached   bool // it has left by its own wish
 	closed     bool // nothing is taken from it any more
 
 	closing sync.Once
@@ -237,10 +238,11 @@ func (a *attachment) awaitRoom() {
 }
 
 // Write passes input on, until another client has the session: what was typed
-// before a detach or a loss is input all the same.
+// before a loss is input all the same. What was typed before a detach is input
+// even then: it came first, though it may be read only now.
 func (a *attachment) Write(p []byte) (int, error) {
 	a.shell.mu.Lock()
-	here := a.shell.client == a || a.shell.viewers[a] || a.shell.client == nil && !a.viewer
+	here := a.shell.client == a || a.shell.viewers[a] || a.shell.client == nil && !a.viewer || a.detached
 	a.shell.mu.Unlock()
 	if !here {
 		return 0, io.ErrClosedPipe

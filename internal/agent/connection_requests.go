@@ -285,9 +285,12 @@ func (s *server) renew(expires uint64, now time.Time) bool {
 }
 
 func (s *server) status() Status {
+	s.mu.Lock()
+	registered := maps.Clone(s.conns)
+	s.mu.Unlock()
 	st := Status{
 		Sessions:       len(s.sessions()),
-		Detached:       s.shells.detached(),
+		Detached:       int(s.withoutClient(registered)), // as leave counts them
 		Started:        s.started.Unix(),
 		IdleTimeout:    s.settings.IdleTimeout,
 		RequestTimeout: s.settings.RequestTimeout,

@@ -299,6 +299,7 @@ func (s *shellSession) detach(a *attachment) (ok bool, release func()) {
 	if ok && s.client == a {
 		s.setClient(nil)
 		s.detachedAt = time.Now()
+		a.detached = true
 	}
 	s.mu.Unlock()
 	if !ok {
