@@ -94,7 +94,6 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(gcPercent)
 	limitMemory(0)
 	return serve(ctx, settings, port)
 }

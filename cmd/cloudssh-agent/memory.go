@@ -12,8 +12,6 @@ import (
 // The memory is the app's by right: what the agent takes is missing there, and
 // what it keeps after a transfer is missing for ever.
 const (
-	// gcPercent makes the collector come twice as often as usual.
-	gcPercent = 50
 	// memoryBase and memoryEach are what the Go runtime may take without
 	// connections and more for each: beyond that the collector works harder. A
 	// connection has windows of megabytes when it transfers, and hardly
