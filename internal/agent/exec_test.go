@@ -119,7 +119,7 @@ func TestStatusComesBeforeTheEnd(t *testing.T) {
 	f := start(t, nil)
 	for version, command := range map[string]string{
 		"SSH-2.0-PuTTY_Release_0.78": "exit 5",
-		"SSH-2.0-OpenSSH_9.2": "exec >&- 2>&-; sleep 0.2; exit 5",
+		"SSH-2.0-OpenSSH_9.2":        "exec >&- 2>&-; sleep 0.2; exit 5",
 	} {
 		config := f.clientConfig()
 		config.ClientVersion = version
