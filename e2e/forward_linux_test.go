@@ -16,20 +16,56 @@ import (
 // returns what ends it.
 func (p *platform) master(t *testing.T, host string, args ...string) (end func()) {
 	t.Helper()
-	socket := filepath.Join(p.dir, "m"+freePort(t))
+	socket := filepath.Join(p.folder(t), "m")
 	args = append([]string{"-f", "-N", "-M", "-S", socket, "-o", "ExitOnForwardFailure=yes"}, args...)
 	p.run(t, "ssh", append(args, host)...).expect(t, 0)
 	ended := false
 	end = func() {
 		if !ended {
 			ended = true
-			ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-			defer cancel()
-			finish(t, p.command(ctx, "ssh", "-S", socket, "-O", "exit", host)).expect(t, 0)
+			p.exitMaster(t, socket, host)
 		}
 	}
 	t.Cleanup(end)
 	return end
+}
+
+// exitMaster ends a connection in the background, and waits until its process has
+// ended: it says that it exits a moment before it does.
+func (p *platform) exitMaster(t *testing.T, socket, host string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
+	defer cancel()
+	ssh := func(command string) result {
+		return finish(t, p.command(ctx, "ssh", "-S", socket, "-O", command, host)).expect(t, 0)
+	}
+	_, rest, _ := strings.Cut(ssh("check").stderr, "(pid=")
+	pid, _, found := strings.Cut(rest, ")")
+	if !found {
+		t.Fatalf("ssh -O check does not tell the master's process: %q", rest)
+	}
+	ssh("exit").expectSaid(t, "Exit request sent")
+	p.awaitEnd(t, pid)
+}
+
+// awaitEnd waits for the end of a process.
+func (p *platform) awaitEnd(t *testing.T, pid string) {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		// A process that has ended has no memory any more, whoever reaps it.
+		if line, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline")); err != nil || len(line) == 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-limit.C:
+			t.Fatalf("process %s goes on", pid)
+		}
+	}
 }
 
 // testBackgroundForward is what the README shows: the app on localhost.
@@ -154,5 +190,5 @@ func (p *platform) testSocketForwards(t *testing.T) {
 	}
 	_ = c.Close()
 	end()
-	p.run(t, "ssh", tools, "ls /tmp/twin").expect(t, 2)
+	p.run(t, "ssh", tools, "while [ -e /tmp/twin ]; do sleep 0.1; done").expectOut(t, "")
 }

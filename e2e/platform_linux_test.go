@@ -52,8 +52,13 @@ type platform struct {
 	bin     string   // is first in the user's PATH
 }
 
-// commandTimeout is longer than any command of these tests takes.
-const commandTimeout = 2 * time.Minute
+const (
+	// commandTimeout is longer than any command of these tests takes, on a busy
+	// machine, too.
+	commandTimeout = 5 * time.Minute
+	// patience is for what is about to happen.
+	patience = 2 * time.Minute
+)
 
 // newPlatform starts a platform for the duration of a test.
 func newPlatform(t *testing.T) *platform {
@@ -95,7 +100,7 @@ func startEmulator(t *testing.T, program, home, state string) []string {
 	cmd := exec.Command(program, "emulator", "--listen", "127.0.0.1:0", "--state-dir", state)
 	cmd.Env = append(os.Environ(), "HOME="+home, "NO_COLOR=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	var said bytes.Buffer
+	var said watched
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -171,7 +176,7 @@ func (p *platform) command(ctx context.Context, name string, args ...string) *ex
 	// nsenter and env become the program, so that signals reach it.
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--mount", "--target", strconv.Itoa(p.holder), "--", "env", "--chdir=" + p.dir, name}, args...)...)
 	cmd.Env = p.env
-	cmd.WaitDelay = 5 * time.Second // for what a program leaves in the background
+	cmd.WaitDelay = 30 * time.Second // for what a program leaves in the background
 	return cmd
 }
 
@@ -312,7 +317,7 @@ func (p *platform) expectNoTwin(t *testing.T) {
 // the background, such as guards, have a moment to see that they are done.
 func (p *platform) expectNoProcess(t *testing.T) {
 	t.Helper()
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
@@ -351,11 +356,23 @@ func expectNoContainer(t *testing.T, folder string) {
 			return false
 		}
 		mounts, err := os.ReadFile(filepath.Join(dir, "mountinfo"))
-		return err == nil && bytes.Contains(mounts, []byte(folder))
+		return err == nil && rootIsBelow(string(mounts), folder)
 	})
 	if len(left) > 0 {
 		t.Errorf("containers are left: %q", left)
 	}
+}
+
+// rootIsBelow says whether the root of a mount namespace is in a folder. That
+// others of its mounts are says nothing: whoever makes a namespace, another
+// package's test say, gets a copy of all mounts there are at the time.
+func rootIsBelow(mountinfo, folder string) bool {
+	for line := range strings.Lines(mountinfo) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/" && strings.Contains(line, folder) {
+			return true
+		}
+	}
+	return false
 }
 
 // processes are the command lines of those whose folder below /proc fits.

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +24,7 @@ const (
 	// regressDir is where Debian's package openssh-tests puts the scripts.
 	regressDir = "/usr/lib/openssh/regress"
 	// regressTimeout ends a script that hangs. Some sleep for minutes in all.
-	regressTimeout = 6 * time.Minute
+	regressTimeout = 12 * time.Minute
 	// regressPlaces is how many run at a time.
 	regressPlaces = 6
 	// regressVariable is the variable that names the scripts to run, with spaces
@@ -139,11 +138,11 @@ func (r *regress) hold(t *testing.T) {
 // listen makes every connection to a port of this machine one to the twin.
 func (r *regress) listen(t *testing.T) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	r.port = freePort(t) // in the twin nobody else is given it, either
+	l, err := net.Listen("tcp", "127.0.0.1:"+r.port)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {

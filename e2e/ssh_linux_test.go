@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +150,7 @@ func (p *platform) testMultiplexing(t *testing.T) {
 	if port := strings.TrimSpace(r.stdout); port == "" || strings.Trim(port, "0123456789") != "" {
 		t.Errorf("-O forward -R 0: names the port %q", port)
 	}
-	ssh("-O", "exit", hello).expect(t, 0).expectSaid(t, "Exit request sent")
+	p.exitMaster(t, socket, hello)
 	ssh("-O", "check", hello).expect(t, 255)
 }
 
@@ -202,19 +203,26 @@ func (p *platform) testAgentForwarding(t *testing.T) {
 	p.run(t, "env", "SSH_AUTH_SOCK="+socket, "ssh", "-a", tools, "echo ${SSH_AUTH_SOCK-none}").expectOut(t, "none\n")
 }
 
-// freePort is a port of 127.0.0.1 that nobody listens on just now.
+// given are the ports that freePort has returned.
+var given sync.Map
+
+// freePort is a port that nobody listens on just now, and that nobody is given
+// who asks the kernel for any: it lies below the kernel's range.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		l, err := net.Listen("tcp", ":"+port)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := given.LoadOrStore(port, true); !twice {
+			return port
+		}
 	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("no port is free")
+	return ""
 }

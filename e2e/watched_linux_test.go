@@ -43,7 +43,7 @@ func (w *watched) look() (string, <-chan struct{}) {
 // await ends the test unless the text is said in time.
 func (w *watched) await(t *testing.T, text string) {
 	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	for {
 		said, more := w.look()
