@@ -18,7 +18,7 @@ import (
 
 // patience is how long a test waits for what comes by itself, on a machine that
 // may have much else to do.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // guardOf is the process that guards the twin of a client that runs.
 func guardOf(t *testing.T, client int) *os.Process {
