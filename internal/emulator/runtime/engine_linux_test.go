@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,7 +80,60 @@ func podman(t *testing.T) {
 	if err := errors.Join(socket.Close(), l.Close()); err != nil {
 		t.Fatal(err)
 	}
+	awaitEngine(t, filepath.Join(dir, "sock"))
 	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "sock"))
+}
+
+// awaitEngine waits for the first answer: on a busy machine Podman takes longer to start than a user would wait.
+func awaitEngine(t *testing.T, socket string) {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://podman/_ping", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("Podman answers %s, %v", resp.Status, err)
+	}
+}
+
+// TestEngineMissesTheEnd has an engine that does not tell of the end to who waited for it before.
+func TestEngineMissesTheEnd(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch condition := r.URL.Query().Get("condition"); {
+		case condition == string(container.WaitConditionNextExit):
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		case condition == string(container.WaitConditionNotRunning):
+			_, _ = io.WriteString(w, `{"StatusCode": 7}`)
+		default:
+			_, _ = io.WriteString(w, `{}`)
+		}
+	}))
+	defer s.Close()
+	c, err := client.NewClientWithOpts(client.WithHost("tcp://"+strings.TrimPrefix(s.URL, "http://")), client.WithVersion("1.41"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel() // before the server is closed, which waits for its requests
+	p := &engineProcess{engine: &engine{client: c}, id: "short"}
+	ended, failed := c.ContainerWait(ctx, p.id, container.WaitConditionNextExit)
+	quiet := make(chan struct{})
+	close(quiet)
+	if got := p.await(ctx, ended, failed, quiet); got != (Exit{Code: 7}) {
+		t.Errorf("exit %+v, want status 7", got)
+	}
 }
 
 // awaitProcesses waits for the processes that work in a directory: those that clean up after

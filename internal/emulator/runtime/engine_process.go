@@ -43,13 +43,16 @@ func startEngineProcess(ctx context.Context, e *engine, id string, c Container) 
 		return nil, err
 	}
 	p := &engineProcess{engine: e, id: id, done: make(chan struct{})}
-	output := make(chan error, 1)
-	go func() { output <- copyOutput(attached, c) }()
+	output, quiet := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(quiet)
+		output <- copyOutput(attached, c)
+	}()
 	go func() {
 		defer close(p.done)
 		defer cancel()
 		defer attached.Close()
-		p.exit = p.await(life, ended, failed)
+		p.exit = p.await(life, ended, failed, quiet)
 		if err := <-output; err != nil {
 			p.exit.Err = errors.Join(p.exit.Err, fmt.Errorf("passing on the output of container %s: %w", id, err))
 		}
@@ -74,16 +77,14 @@ func copyOutput(from types.HijackedResponse, c Container) error {
 
 // await waits for the end. The API does not tell a signal from an exit with the status that a
 // shell would give it: what could be a signal is taken for one.
-func (p *engineProcess) await(ctx context.Context, ended <-chan container.WaitResponse, failed <-chan error) Exit {
-	var exit Exit
-	select {
-	case r := <-ended:
-		exit.Code = int(r.StatusCode)
-		if r.Error != nil {
-			exit.Err = errors.New(r.Error.Message)
-		}
-	case err := <-failed:
+func (p *engineProcess) await(ctx context.Context, ended <-chan container.WaitResponse, failed <-chan error, quiet <-chan struct{}) Exit {
+	r, err := p.waitEnd(ctx, ended, failed, quiet)
+	if err != nil {
 		return Exit{Code: 255, Err: fmt.Errorf("waiting for container %s: %w", p.id, err)}
+	}
+	exit := Exit{Code: int(r.StatusCode)}
+	if r.Error != nil {
+		exit.Err = errors.New(r.Error.Message)
 	}
 	if sig := syscall.Signal(exit.Code - 128); sig > 0 && sig < 32 {
 		exit.Signal = signalName(sig)
@@ -96,6 +97,31 @@ func (p *engineProcess) await(ctx context.Context, ended <-chan container.WaitRe
 		exit.OOM = info.State.OOMKilled
 	}
 	return exit // a container that is removed already was not killed for its memory
+}
+
+// waitEnd asks a second time when there is no more output. Podman says that it waits for the next end a moment before it
+// does, and would never tell of a container that ended meanwhile. The second answer does not count when the
+// container is removed already, the first has seen its end then.
+func (p *engineProcess) waitEnd(
+	ctx context.Context, ended <-chan container.WaitResponse, failed <-chan error, quiet <-chan struct{},
+) (container.WaitResponse, error) {
+	var stopped <-chan container.WaitResponse
+	for {
+		select {
+		case r := <-ended:
+			return r, nil
+		case r := <-stopped:
+			if r.Error == nil {
+				return r, nil
+			}
+			stopped = nil
+		case <-quiet:
+			quiet = nil
+			stopped, _ = p.engine.client.ContainerWait(ctx, p.id, container.WaitConditionNotRunning)
+		case err := <-failed:
+			return container.WaitResponse{}, err
+		}
+	}
 }
 
 func (p *engineProcess) ended() bool {
