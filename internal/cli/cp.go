@@ -148,6 +148,9 @@ type copying struct {
 
 // copyFiles makes or joins the twins that are named, and copies.
 func (a *app) copyFiles(ctx context.Context, o *cpOptions) error {
+	if err := transfer.Hopeless(o.here(), transfer.Options{Recursive: o.recursive}); err != nil { // before a twin is made for it
+		return (&copying{app: a, options: o}).tell(ctx, transfer.Report{}, 0, err)
+	}
 	c, err := a.cloud(ctx)
 	if err != nil {
 		return err

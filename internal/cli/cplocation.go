@@ -99,6 +99,18 @@ func (o *cpOptions) services() []string {
 	return names
 }
 
+// here are the paths of the sources if all of them are files of this machine.
+func (o *cpOptions) here() []string {
+	var paths []string
+	for _, l := range o.sources {
+		if l.service != "" || l.std {
+			return nil
+		}
+		paths = append(paths, l.path)
+	}
+	return paths
+}
+
 // title is the copy in a few words.
 func (o *cpOptions) title() string {
 	from := o.services()[0]

@@ -60,7 +60,7 @@ the emulator's own registry first.`,
   docker save myapp | cloudssh emulator deploy myapp --tarball /dev/stdin`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef("%s takes one name, but got %q", cmd.CommandPath(), args)
+				return usagef("%s takes one name, but got %s", cmd.CommandPath(), listed(args))
 			}
 			if (o.image == "") == (o.tarball == "") {
 				return usagef("%s needs either --image or --tarball", cmd.CommandPath())

@@ -54,7 +54,7 @@ func newProxyCmd(a *app) *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef("%s takes one host, but got %q", cmd.CommandPath(), args)
+				return usagef("%s takes one host, but got %s", cmd.CommandPath(), listed(args))
 			}
 			o.host = args[0]
 			if err := o.connect.validate(); err != nil {

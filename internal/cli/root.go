@@ -111,6 +111,14 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// listed are the arguments in an error message.
+func listed(args []string) string {
+	if len(args) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%q", args)
+}
+
 // remoteCommand is what the user asked to have run in the twin.
 type remoteCommand struct {
 	shell string

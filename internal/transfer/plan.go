@@ -152,15 +152,45 @@ func (p *planner) add(ctx context.Context, src Place) (task func(context.Context
 		return nil, fmt.Errorf("%s is the copy of another source already", dst)
 	}
 	p.taken[dst.Path] = true
-	switch {
-	case from.mode.IsDir() && !p.Recursive:
-		return nil, errIsDir
-	case from.mode.IsDir():
+	if err := p.refused(from); err != nil {
+		return nil, err
+	}
+	if from.mode.IsDir() {
 		return nil, p.addTree(src, dst, from)
-	case !from.mode.IsRegular():
-		return nil, errSpecial
 	}
 	return p.addFile(ctx, src, dst, from)
+}
+
+// refused says why a source is none, whatever the destination.
+func (o Options) refused(from info) error {
+	switch {
+	case from.mode.IsDir() && !o.Recursive:
+		return errIsDir
+	case !from.mode.IsDir() && !from.mode.IsRegular():
+		return errSpecial
+	}
+	return nil
+}
+
+// Hopeless looks at sources of this machine while there is nowhere to copy them
+// to yet. When Copy could do nothing with any of them it returns the
+// *FailedError that Copy would, else nil.
+func Hopeless(paths []string, o Options) error {
+	var failed FailedError
+	for _, path := range paths {
+		from, err := Local{}.stat(path)
+		if err == nil {
+			err = o.refused(from)
+		}
+		if err == nil {
+			return nil
+		}
+		failed.Failures = append(failed.Failures, Failure{Place{Local{}, path}.String(), plain(err)})
+	}
+	if len(failed.Failures) == 0 {
+		return nil
+	}
+	return &failed
 }
 
 func (p *planner) addTree(src, dst Place, from info) error {

@@ -222,3 +222,33 @@ func TestQuote(t *testing.T) {
 		}
 	}
 }
+
+// TestHopeless: what can be told of sources before there is a destination is what Copy tells.
+func TestHopeless(t *testing.T) {
+	dir := t.TempDir()
+	file, gone := filepath.Join(dir, "file"), filepath.Join(dir, "gone")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, "r")
+	for _, c := range []struct {
+		sources   []string
+		recursive bool
+	}{{[]string{gone}, true}, {[]string{dir}, false}, {[]string{"/dev/null", gone}, true}} {
+		o := transfer.Options{Recursive: c.recursive}
+		var places []transfer.Place
+		for _, path := range c.sources {
+			places = append(places, local(path))
+		}
+		_, err := transfer.Copy(t.Context(), places, r.at(r.dir+"/"), o)
+		told := transfer.Hopeless(c.sources, o)
+		if err == nil || told == nil || told.Error() != err.Error() {
+			t.Errorf("%q: told %v, then %v", c.sources, told, err)
+		}
+	}
+	for _, sources := range [][]string{nil, {file}, {gone, file}} {
+		if err := transfer.Hopeless(sources, transfer.Options{}); err != nil {
+			t.Errorf("%q: %v", sources, err)
+		}
+	}
+}
