@@ -10,6 +10,7 @@ require (
 	cloud.google.com/go/run v1.24.0
 	code.cloudfoundry.org/cli v7.1.0+incompatible
 	github.com/Microsoft/go-winio v0.6.2
+	github.com/benhoyt/goawk v1.31.0
 	github.com/charmbracelet/bubbles v1.0.0
 	github.com/charmbracelet/bubbletea v1.3.10
 	github.com/charmbracelet/lipgloss v1.1.0

@@ -7,6 +7,8 @@
 // changing the command line before it runs (see rewrite), the builtins that a
 // person at a terminal expects, and tools that end when they are interrupted.
 //
+// Two tools have a process of their own, awk and nohup: this program again.
+//
 // It differs from bash in these ways: redirections know the descriptors 0, 1
 // and 2 only; exec PROGRAM runs it and exits; Ctrl-Z stops a tool at its next
 // input or output, and forgets what the line had changed in the shell so far;

@@ -101,7 +101,10 @@ func (j *job) within(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // runCommand runs a tool or a program.
 func (s *Shell) runCommand(ctx context.Context, j *job, c *tool.Context) int {
-	if t, ok := s.tools[c.Args[0]]; ok {
+	switch t, ok := s.tools[c.Args[0]]; {
+	case ok && tool.OwnProcess(t.Name):
+		return s.runSelf(ctx, j, c)
+	case ok:
 		return s.runTool(ctx, j, t, c)
 	}
 	return s.runProgram(ctx, j, c)

@@ -18,24 +18,42 @@ import (
 
 // runProgram executes a program of the image and waits for it.
 func (s *Shell) runProgram(ctx context.Context, j *job, c *tool.Context) int {
-	fail := func(err error) int {
-		fmt.Fprintf(c.Stderr, "%s: %s: %v\n", s.name, c.Args[0], err) //nolint:errcheck // there is nobody left to tell
-		var e *programError
-		if errors.As(err, &e) {
-			return e.status
-		}
-		return 126
-	}
 	file, err := lookPath(c.Args[0], c.Dir, c.Env("PATH"))
 	if err != nil {
-		return fail(err)
+		return s.cannot(c, err)
 	}
+	return s.runFile(ctx, j, c, file)
+}
+
+// runSelf executes this program as one of its tools.
+func (s *Shell) runSelf(ctx context.Context, j *job, c *tool.Context) int {
+	file, err := os.Executable()
+	if err != nil {
+		return s.cannot(c, err)
+	}
+	run := *c
+	run.Args = append([]string{s.name, "--" + toolOption}, c.Args...)
+	return s.runFile(ctx, j, &run, file)
+}
+
+// cannot says why a program is not executed, and returns its status.
+func (s *Shell) cannot(c *tool.Context, err error) int {
+	fmt.Fprintf(c.Stderr, "%s: %s: %v\n", s.name, c.Args[0], err) //nolint:errcheck // there is nobody left to tell
+	var e *programError
+	if errors.As(err, &e) {
+		return e.status
+	}
+	return 126
+}
+
+// runFile executes a file and waits for it.
+func (s *Shell) runFile(ctx context.Context, j *job, c *tool.Context, file string) int {
 	var st streams
-	err = errors.Join(st.input(c.Stdin), st.output(c.Stdout), st.output(c.Stderr))
+	err := errors.Join(st.input(c.Stdin), st.output(c.Stdout), st.output(c.Stderr))
 	defer st.ended()
 	defer st.started()
 	if err != nil {
-		return fail(err)
+		return s.cannot(c, err)
 	}
 	if err := j.starts(ctx); err != nil {
 		return causeStatus(err)
@@ -48,7 +66,7 @@ func (s *Shell) runProgram(ctx context.Context, j *job, c *tool.Context) int {
 			s.tty.take() // of what could not be executed
 		}
 		j.failed()
-		return fail(err)
+		return s.cannot(c, err)
 	}
 	st.started()
 	return s.waitProgram(ctx, j, p, attr.Sys, saved)
@@ -125,7 +143,7 @@ const killDelay = 2 * time.Second
 // terminal's mode from before the program is saved.
 func (s *Shell) waitProgram(ctx context.Context, j *job, p *os.Process, sys *syscall.SysProcAttr, saved *unix.Termios) int {
 	pid := p.Pid
-	p.Release() //nolint:errcheck // it only forgets the process
+	p.Release()                           //nolint:errcheck // it only forgets the process
 	ours := !sys.Setpgid || neverRan(pid) // we got the Ctrl-C of which it has died, too
 	j.began(pid, sys.Setpgid)
 	defer j.ended(pid)

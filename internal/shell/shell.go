@@ -61,6 +61,9 @@ func Run(ctx context.Context, c Config) int {
 	if name := strings.TrimPrefix(s.name, "-"); s.tools[name].Run != nil {
 		return s.multicall(ctx, append([]string{name}, c.Args[1:]...))
 	}
+	if len(c.Args) > 2 && c.Args[1] == "--"+toolOption && s.tools[c.Args[2]].Run != nil {
+		return s.multicall(ctx, c.Args[2:])
+	}
 	if status, over := s.parseArgs(); over {
 		return status
 	}
@@ -78,6 +81,9 @@ func (s *Shell) complain(status int, format string, args ...any) int {
 	fmt.Fprintf(s.Stderr, "%s: %s\n", s.name, fmt.Sprintf(format, args...)) //nolint:errcheck // there is nobody left to tell
 	return status
 }
+
+// toolOption has the program be one of its tools, and not a script of that name.
+const toolOption = "tool"
 
 // operand is the first word that is no option, if it could be a tool's name.
 func (s *Shell) operand() string {

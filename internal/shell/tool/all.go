@@ -15,6 +15,11 @@ func All() []Tool {
 	return all
 }
 
+// OwnProcess says whether a tool must have a process of its own: because of the
+// directory in which it opens files, of signals or of descriptors. The shell starts
+// itself for it.
+func OwnProcess(name string) bool { return name == "awk" || name == "nohup" }
+
 // helpful is a tool that explains itself when it is called with --help.
 func helpful(t Tool) func(*Context) int {
 	return func(c *Context) int {
@@ -78,6 +83,7 @@ func times() []Tool {
 func running() []Tool {
 	return []Tool{
 		{"env", "env [-i0] [-u NAME] [-C DIR] [NAME=VALUE]... [COMMAND]: show the environment, or run a command in another", env},
+		{"nohup", "nohup COMMAND: run a command that goes on when the terminal is gone", nohup},
 		{"kill", "kill [-SIGNAL] PID...: send signals; -l lists them", kill},
 		{"pgrep", "pgrep [-flaxvnoic] [-u USER] [-P PID] PATTERN: find processes", pgrep},
 		{"pidof", "pidof [-s] NAME...: find the processes of a program", pidof},
@@ -122,6 +128,7 @@ func basics() []Tool {
 // text are the tools that work on lines of text.
 func text() []Tool {
 	return []Tool{
+		{"awk", "awk [-F SEPARATOR] [-v NAME=VALUE] [-f FILE] [PROGRAM] [FILE]...: run a program for lines and their fields", awk},
 		{"cut", "cut -b|-c|-f LIST [-d CHAR] [-s] [--complement] [FILE]...: show parts of lines", cutTool},
 		{"sed", "sed [-nEsz] [-i[SUFFIX]] [-e SCRIPT] [-f FILE] [SCRIPT] [FILE]...: edit lines", sed},
 		{"sort", "sort [-bdfghinrRVcusz] [-t CHAR] [-k KEY] [-o FILE] [FILE]...: sort lines", sortTool},
@@ -143,6 +150,7 @@ func comparing() []Tool {
 		{"sha1sum", "sha1sum [-c] [FILE]...: digests", sha1sum},
 		{"sha256sum", "sha256sum [-c] [FILE]...: digests", sha256sum},
 		{"sha512sum", "sha512sum [-c] [FILE]...: digests", sha512sum},
+		{"od", "od [-abcdilosxv] [-t [acdoux][SIZE][z]] [-A d|o|x|n] [-N BYTES] [-j BYTES] [-w[WIDTH]] [FILE]...: show bytes", od},
 		{"strings", "strings [-n LENGTH] [-t d|x|o] [FILE]...: show texts in files", stringsTool},
 		{"xxd", "xxd [-pr] [-l BYTES] [-s BYTES] [-c COLUMNS] [FILE]: show bytes, or turn them back", xxd},
 	}

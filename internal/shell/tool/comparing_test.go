@@ -77,3 +77,15 @@ func TestJq(t *testing.T) {
 		}
 	}
 }
+
+func TestOd(t *testing.T) {
+	same(t, sample(t), "text\x00\x01\x80\xff of some bytes,\tand\nof \x1b some more \x7f\x08 \a of them \xf0\xf1\xf2\xf3\xf4\xf5\xf6\xf7 odd",
+		"od", "od -c", "od -a", "od -b", "od -x", "od -d", "od -s", "od -i", "od -l", "od -o", "od -t x1", "od -tx1z", "od -An -tx1", "od -A d -t u4", "od -A x -t d1", "od -t x8", "od -t o4",
+		"od -t xC -t c", "od -t x1c", "od -t x2 -t d4 -t a", "od -cb", "od -N 5 -c", "od -j 3 -N 20 -t x1", "od -w8 -c", "od -w -tx1", "od -w4 -t u1 -v b.txt", "od b.txt", "od -v b.txt",
+		"od -c a.txt bin", "od gone", "od -t o8", "od -t d8", "od -t u8 -t x1", "od -tdS -tuI")
+	for _, command := range []string{"od -t q", "od -t x3", "od -A q", "od -w3 -t x2", "od -w0"} {
+		if got := run(t, t.TempDir(), "x", words(command)...); got.status != 2 || got.stderr == "" || got.stdout != "" {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+}

@@ -44,3 +44,23 @@ func TestSedInPlace(t *testing.T) {
 		t.Errorf("sed -i left %q", got.stdout)
 	}
 }
+
+// TestAwk has what it says in common with the AWK of this machine.
+func TestAwk(t *testing.T) {
+	dir := sample(t)
+	if err := os.WriteFile(filepath.Join(dir, "prog"), []byte("# of a file\n/t/ { print x, $1 }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir) // it has a process of its own in the shell
+	same(t, dir, "one two 3\nfour five 6\n\nseven:eight 9 x\n",
+		"awk '{print $2}'", "awk '{s+=$3} END{print s}'", "awk -F: '{print $1,NF}'", "awk -F '[ :]' '{print $2}'", "awk -v x=5 'BEGIN{print x+1}'", "awk -v 'x=a\\tb' 'BEGIN{print x}'", "awk NF", "awk 'NR==2'",
+		"awk '/two/,/seven/{print NR\":\"$0}'", "awk '{$2=\"X\"; print}'", "awk 'BEGIN{printf \"%5.2f|%s|%d\\n\", 3.14159, \"s\", 42}'", "awk '{n[$1]++} END{print length(n)}'",
+		"awk '{gsub(/e/,\"E\"); print toupper(substr($0,1,3)) $NF}'", "awk 'BEGIN{while((getline l < \"a.txt\")>0) n++; print n}'", "awk '{print FILENAME, FNR}' a.txt sub/c.go", "awk 'END{print NR}' a.txt -",
+		"awk '{print > \"out\"} END{close(\"out\"); while((getline l < \"out\")>0) print \"<\" l \">\"}'", "awk 'BEGIN{print ENVIRON[\"HOME\"], ARGC, ARGV[1]; exit 3}' x", "awk 'BEGIN{split(\"a,b,c\",p,\",\"); print p[2], index(\"abc\",\"c\")}'",
+		"awk -f prog x=7 a.txt", "awk 'BEGIN{\"echo sub\" | getline x; print x; system(\"echo sys\"); print \"b\\na\" | \"sort\"}'", "awk 1 RS= b.txt", "awk 'func f(x){return x*2} BEGIN{print f(4)}'", "awk -F '\\t' '{print $2}' a.txt")
+	for command, want := range map[string]int{"awk": 2, "awk {": 2, "awk 1 gone": 2, "awk -f gone": 2, "awk -v x 1": 2} {
+		if got := run(t, dir, "", words(command)...); got.status != want || got.stderr == "" {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+}
