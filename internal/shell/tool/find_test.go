@@ -26,7 +26,7 @@ func TestFind(t *testing.T) {
 		"find sub -depth -name d", "sorted: find . -name '*.txt' -printf '%p %f %s %y %d %h %P|%m %M %U\\n'", "sorted: find . -name '*.txt' -exec echo got {} ;",
 		"find sub -name d -exec echo {} +", "sorted: find . -type f -print0", "find . -name nothing", "find . -name a.txt -quit -o -quit", "find . -name link -printf '%l\\n'",
 		"sorted: find -L . -type d", "sorted: find . -xtype f", "sorted: find . -lname a*", "sorted: find . -regex '.*/[a-c].txt'", "sorted: find . -user root -links 1 -type l",
-		"find sub/deep -execdir echo {} ;", "find a.txt -printf '%TY-%Tm %k\\n'", "find . -bad", "find . -name", "find . ( -name x", "sorted: find / -maxdepth 1 -type d",
+		"find sub/deep -execdir echo {} ;", "find a.txt -printf '%TY-%Tm %k\\n'", "find . -bad", "find . -name", "find . ( -name x", "find / -maxdepth 1 -name usr",
 		"sorted: find . -readable -samefile a.txt", "find b.txt -newermt 2000-01-01",
 	)
 	if got := run(t, dir, "", "find", "sub", "-name", "d", "-delete"); got.status != 0 || got.stderr != "" {
@@ -38,7 +38,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestDate(t *testing.T) {
-	same(t, sample(t), "",
+	sameNow(t, sample(t),
 		"date -d '2026-01-02 03:04:05'", "date -u -d @86400", "date -d @0 +%F", "date -d '2026-01-02 03:04' +%Y/%m/%d-%H:%M:%S", "date -d 2026-03-01 -R",
 		"date -d 2026-03-01 -Iseconds", "date -d 2026-03-01 -I", "date -d '2026-03-01 +1 day' +%a,%A,%b,%B,%j,%e,%y,%s,%V,%u,%w", "date +%Y-%m-%d",
 		"date -d '2026-01-31 1 week ago' +%F", "date -d nonsense", "date -d @1.5 +%s.%N", "date -d '2026-01-02' '+%-d %_d %^a %:z %k %l %p %T %D %R'",

@@ -87,7 +87,6 @@ func TestFetch(t *testing.T) {
 func TestFetchTLS(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(echoServer))
 	defer server.Close()
-	server.Config.ErrorLog = nil
 	dir := t.TempDir()
 	if got := run(t, dir, "", "curl", "-s", "-S", server.URL); got.status != fetchTrust || !strings.Contains(got.stderr, "-k") {
 		t.Errorf("without trust: %+v", got)

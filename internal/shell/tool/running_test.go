@@ -30,7 +30,7 @@ func TestTimeout(t *testing.T) {
 
 func TestPs(t *testing.T) {
 	pid := strconv.Itoa(os.Getpid())
-	for _, command := range []string{"ps -o pid= -p " + pid, "ps -o pid,ppid,user,comm,tty -p " + pid, "ps -o args= -p " + pid, "ps -o uid,nlwp,sid,pgid,ni -p 1", "ps -p 999999999"} {
+	for _, command := range []string{"ps -o pid= -p " + pid, "ps -o pid,ppid,user,comm,tty -p " + pid, "ps -o args= -p " + pid, "ps -o uid,sid,pgid,ni -p 1", "ps -p 999999999"} {
 		got, want := run(t, "/", "", words(command)...), program(t, "/", "", words(command)...)
 		if strings.Join(strings.Fields(got.stdout), " ") != strings.Join(strings.Fields(want.stdout), " ") && !strings.Contains(command, "999") || got.status != want.status {
 			t.Errorf("%s: %+v, want %+v", command, got, want)

@@ -104,6 +104,27 @@ func same(t *testing.T, dir, stdin string, commands ...string) {
 	}
 }
 
+// sameNow is same for what the clock changes: the program says the same before and
+// after the tool, or both are asked again.
+func sameNow(t *testing.T, dir string, commands ...string) {
+	t.Helper()
+	for _, command := range commands {
+		t.Run(command, func(t *testing.T) {
+			args := words(command)
+			if _, err := exec.LookPath(args[0]); err != nil {
+				t.Skipf("this machine has no %s to compare with", args[0])
+			}
+			var want, got result
+			for after := (result{status: -1}); after.stdout != want.stdout || after.status != want.status; after = program(t, dir, "", args...) {
+				want, got = program(t, dir, "", args...), run(t, dir, "", args...)
+			}
+			if got.stdout != want.stdout || got.status != want.status {
+				t.Errorf("got status %d and\n%q%s\nwant status %d and\n%q%s", got.status, got.stdout, got.stderr, want.status, want.stdout, want.stderr)
+			}
+		})
+	}
+}
+
 // words splits at spaces; in single quotes they are kept.
 func words(s string) []string {
 	var all []string
