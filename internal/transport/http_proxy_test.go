@@ -202,53 +202,43 @@ func fallsBack(t *testing.T, m *middlebox) {
 // What the agent, the front door or the network says is no reason to try
 // another wire.
 func TestNoFallBack(t *testing.T) {
+	type attempt struct {
+		name    string
+		upgrade meddler
+		refuse  int    // what the agent refuses with
+		version string // the client's
+		wire    Wire
+		want    int // the status in the error; 0: another version is
+	}
+	attempts := []attempt{
+		{name: "another version", version: "v0"},
+		{name: "told to use a WebSocket", version: testVersion, upgrade: answer(http.StatusForbidden), wire: WireWebSocket, want: http.StatusForbidden},
+	}
 	for _, code := range []int{401, 404, 407, 410, 429, 500, 503, 504} {
-		noFallBack(t, fmt.Sprint(code), &middlebox{upgrade: answer(code)}, func(t *testing.T, _ *Listener, e Endpoint) {
-			t.Helper()
-			var status *StatusError
-			if _, err := Dial(t.Context(), e); !errors.As(err, &status) || status.Code != code {
-				t.Errorf("error = %v, want %d", err, code)
-			}
-		})
+		attempts = append(attempts, attempt{name: fmt.Sprint(code), version: testVersion, upgrade: answer(code), want: code})
 	}
 	for _, code := range []int{http.StatusGone, http.StatusForbidden, http.StatusServiceUnavailable} {
-		noFallBack(t, fmt.Sprint("agent's ", code), &middlebox{}, func(t *testing.T, l *Listener, e Endpoint) {
-			t.Helper()
-			l.Refuse(code)
-			if _, err := Dial(t.Context(), e); err == nil {
-				t.Error("refused, and no error")
-			}
+		attempts = append(attempts, attempt{name: fmt.Sprint("agent's ", code), version: testVersion, refuse: code, want: code})
+	}
+	for _, tt := range attempts {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &middlebox{upgrade: tt.upgrade}
+				l, e := behind(t, m)
+				l.Refuse(tt.refuse)
+				e.Version, e.Wire = tt.version, tt.wire
+				var status *StatusError
+				var version *VersionError
+				_, err := Dial(t.Context(), e)
+				if tt.want == 0 && !errors.As(err, &version) || tt.want != 0 && (!errors.As(err, &status) || status.Code != tt.want) {
+					t.Errorf("error = %v, want %d", err, tt.want)
+				}
+				if n := m.opens.Load(); n != 0 {
+					t.Errorf("plain requests were tried %d times", n)
+				}
+			})
 		})
 	}
-	noFallBack(t, "another version", &middlebox{}, func(t *testing.T, _ *Listener, e Endpoint) {
-		t.Helper()
-		e.Version = "v0"
-		var version *VersionError
-		if _, err := Dial(t.Context(), e); !errors.As(err, &version) {
-			t.Errorf("error = %v", err)
-		}
-	})
-	noFallBack(t, "told to use a WebSocket", &middlebox{upgrade: answer(http.StatusForbidden)}, func(t *testing.T, _ *Listener, e Endpoint) {
-		t.Helper()
-		e.Wire = WireWebSocket
-		if _, err := Dial(t.Context(), e); err == nil {
-			t.Error("no error")
-		}
-	})
-}
-
-// noFallBack is a test that makes no plain request.
-func noFallBack(t *testing.T, name string, m *middlebox, f func(*testing.T, *Listener, Endpoint)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			l, e := behind(t, m)
-			f(t, l, e)
-			if n := m.opens.Load(); n != 0 {
-				t.Errorf("plain requests were tried %d times", n)
-			}
-		})
-	})
 }
 
 func TestToldToUseHTTP(t *testing.T) {
