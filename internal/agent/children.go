@@ -30,6 +30,7 @@ type children struct {
 	signals chan os.Signal
 	stopped chan struct{}
 	done    sync.WaitGroup
+	heeding sync.Once
 
 	mu      sync.Mutex
 	waiting map[int]chan<- syscall.WaitStatus
@@ -57,6 +58,7 @@ func (c *children) close() {
 // start starts cmd, whose standard files must be *os.File. wait may be called
 // once, in place of cmd.Wait.
 func (c *children) start(cmd *exec.Cmd) (pid int, wait func() (syscall.WaitStatus, error), err error) {
+	c.heeding.Do(heedSignals)
 	if !c.reaping {
 		if err := cmd.Start(); err != nil {
 			return 0, nil, err
@@ -75,6 +77,18 @@ func (c *children) start(cmd *exec.Cmd) (pid int, wait func() (syscall.WaitStatu
 		return 0, nil, fmt.Errorf("releasing process %d: %w", pid, err)
 	}
 	return pid, func() (syscall.WaitStatus, error) { return <-status, nil }, nil
+}
+
+// heedSignals has programs start with the usual answer to the signals that whoever
+// started us has us ignore, as nohup does, and shells for what runs in the
+// background: Go hands that on, and a hang-up would end nothing. We go on to
+// ignore them.
+func heedSignals() {
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 }
 
 func waitFor(cmd *exec.Cmd) (syscall.WaitStatus, error) {
