@@ -56,7 +56,7 @@ func TestPortHolderIsTheOldest(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer child.Wait() //nolint:errcheck // its end is all
+	defer child.Wait()
 	defer stdin.Close()
 	at := netip.MustParseAddrPort(l.Addr().String())
 	if got := portHolder(at, int(at.Port())); got != "another forward of this command" {
