@@ -196,7 +196,7 @@ func (w *httpWire) openStream(ctx context.Context, roundTrip time.Duration) erro
 func (w *httpWire) do(ctx context.Context, method, path string, body []byte, sequence uint64) (*http.Response, error) {
 	u := *w.base
 	u.Path = path
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body)) //nolint:gosec // to the twin, as the caller says
 	if err != nil {
 		return nil, fmt.Errorf("making a request: %w", err)
 	}
@@ -217,7 +217,7 @@ func (w *httpWire) do(ctx context.Context, method, path string, body []byte, seq
 	case pollPath:
 		req.Header.Set(sequenceHeader, strconv.FormatUint(sequence, 10))
 	}
-	resp, err := w.client.Do(req)
+	resp, err := w.client.Do(req) //nolint:gosec // as above
 	if err != nil {
 		return nil, plainRequestError(err)
 	}
