@@ -90,7 +90,7 @@ func TestUnavailable(t *testing.T) {
 		Auto: "no container runtime: running containers takes root, and no Docker or Podman engine answers\nsudo cloudssh demo\n",
 	} {
 		// The binary of the tests may be where other users cannot go.
-		dir, err := os.MkdirTemp("/tmp", "cloudssh-test-")
+		dir, err := os.MkdirTemp("/tmp", "cloudssh-test-") //nolint:usetesting // see above
 		if err != nil {
 			t.Fatal(err)
 		}
