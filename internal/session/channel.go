@@ -15,13 +15,14 @@ import (
 
 // collect gathers output and status and reports the end: the channel was
 // closed, or both outputs ended after a status. Status, data and EOF may come
-// in any order.
+// in any order. What the agent said before the first output is told before it.
 func (r *run) collect(reqs <-chan *ssh.Request) {
 	defer close(r.ended)
-	outputs := make(chan struct{})
+	outputs, first, told := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	begin := sync.OnceFunc(func() { close(first) })
 	var copies sync.WaitGroup
-	copies.Go(func() { r.output(r.stdout, r.ch) })
-	copies.Go(func() { r.output(r.stderr, r.ch.Stderr()) })
+	copies.Go(func() { r.output(r.stdout, &later{r.ch, begin, told}) })
+	copies.Go(func() { r.output(r.stderr, &later{r.ch.Stderr(), begin, told}) })
 	go func() {
 		copies.Wait()
 		close(outputs)
@@ -31,15 +32,38 @@ func (r *run) collect(reqs <-chan *ssh.Request) {
 		select {
 		case req, ok := <-reqs:
 			if !ok {
+				if first != nil {
+					close(told)
+				}
 				<-outputs
 				return
 			}
 			known = r.request(req) || known
+		case <-first:
+			first = nil
+			for range len(reqs) { // the connection has put them there before it went on to the output
+				known = r.request(<-reqs) || known
+			}
+			close(told)
 		case <-flowing:
 			flowing = nil
 		}
 	}
 	go ssh.DiscardRequests(reqs) // until the agent closes the channel too
+}
+
+// later is output that is passed on when what came before it is told.
+type later struct {
+	io.Reader
+	begin func()
+	told  <-chan struct{}
+}
+
+func (l *later) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	l.begin()
+	<-l.told
+	return n, err
 }
 
 // outputSize is what is read at once, in bytes; a channel's window is 2 MiB.

@@ -79,6 +79,29 @@ func TestEndsWithoutClose(t *testing.T) {
 	}
 }
 
+// TestToldBeforeOutput: what the agent says before there is output comes before it.
+func TestToldBeforeOutput(t *testing.T) {
+	c := connect(t, func(r *remote) {
+		r.want("exec")
+		r.tell("session@cloudssh", number{7})
+		r.print("o")
+		r.exit(0)
+		_ = r.Close()
+	})
+	for range 300 {
+		told := make(chan uint32, 1)
+		out := writerFunc(func(p []byte) (int, error) {
+			if len(told) == 0 {
+				t.Error("the output came first")
+			}
+			return len(p), nil
+		})
+		if err := c.Run(t.Context(), Command{Shell: "x", Stdout: out, Started: func(id uint32) { told <- id }}); err != nil || <-told != 7 {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	signalled := func(name, message string) func(*remote) {
 		return func(r *remote) {
