@@ -124,14 +124,19 @@ func (s *Shell) runTool(ctx context.Context, j *job, t tool.Tool, c *tool.Contex
 	run := *c
 	run.Context = ctx
 	run.StdinTTY, run.StdoutTTY = s.isTerminal(c.Stdin), s.isTerminal(c.Stdout)
-	if file, ok := c.Stdin.(*os.File); ok {
-		run.Stdin = s.reader(ctx, file, j)
-	} else if c.Stdin == nil {
-		run.Stdin = closed{}
-	}
 	var broken atomic.Bool
-	run.Stdout = s.writer(ctx, c.Stdout, j, func() { broken.Store(true); cancel() })
-	run.Stderr = s.writer(ctx, c.Stderr, j, cancel)
+	file, isFile := c.Stdin.(*os.File)
+	switch {
+	case c.Stdin == nil:
+		run.Stdin = closed{}
+	case tool.OwnProcess(t.Name): // its streams are the process's, and its children's
+	case isFile:
+		run.Stdin = s.reader(ctx, file, j)
+	}
+	if !tool.OwnProcess(t.Name) {
+		run.Stdout = s.writer(ctx, c.Stdout, j, func() { broken.Store(true); cancel() })
+		run.Stderr = s.writer(ctx, c.Stderr, j, cancel)
+	}
 	run.Terminal = s.tty.forTool(ctx, j)
 	run.LookPath = s.lookPathFor(&run)
 	run.Start = func(c *tool.Context) int { return s.startFor(j, c) }

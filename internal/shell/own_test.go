@@ -19,6 +19,7 @@ func TestOwnProcess(t *testing.T) {
 		{"where the shell is", `mkdir d; cd d; echo 'a b' >f; awk '{print $2 >"g"}' f; cat g; awk 'BEGIN{exit 3}'`, "b\n", 3},
 		{"what the shell has", `x=5 awk 'BEGIN{print ENVIRON["x"]; system("echo $x")}'`, "5\n5\n", 0},
 		{"in a pipe", `printf '1\n2\n' | awk '{s+=$1} END{print s}' | cat`, "3\n", 0},
+		{"what it starts reads its input only if it wants to", `printf '1\n2\n' | awk 'BEGIN{system("true"); "true" | getline} {print}'`, "1\n2\n", 0},
 		{"by other tools", `printf '1\n2\n' | xargs -n1 echo | xargs -I{} awk 'BEGIN{print {}*2}'; mkdir d; echo x >d/f; find d -type f -execdir awk '{print FILENAME}' {} \;`, "2\n4\n./f\n", 0},
 		{"a file of that name", `echo 'echo wrong' >awk; awk 'BEGIN{print "right"}'`, "right\n", 0},
 		{"nohup of programs", `nohup /bin/sh -c 'kill -HUP $$; echo lives'; nohup nosuch 2>/dev/null; echo $?`, "lives\n127\n", 0},

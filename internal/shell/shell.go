@@ -98,8 +98,9 @@ func (s *Shell) multicall(ctx context.Context, args []string) int {
 	dir := workingDir("")
 	s.tty = openTerminal(s.Stdin, s.Stderr)
 	j := newJob(ctx, args[0])
-	stop := s.signals(func(sig os.Signal) { s.passOn(j, sig) })
-	defer stop()
+	if !tool.OwnProcess(args[0]) { // which dies of them
+		defer s.signals(func(sig os.Signal) { s.passOn(j, sig) })()
+	}
 	env := expand.ListEnviron(s.Environ...)
 	return s.runTool(j.ctx, j, s.tools[args[0]], &tool.Context{
 		Args: args, Dir: dir, Environ: s.Environ,

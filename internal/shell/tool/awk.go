@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/benhoyt/goawk/interp"
 	"github.com/benhoyt/goawk/lexer"
@@ -26,15 +27,18 @@ func awk(c *Context) int {
 	if err != nil {
 		return c.Usage("%v", err)
 	}
-	out := c.output()
+	out := &shared{output: c.output()}
 	config := &interp.Config{
-		Stdin: patient{c.Stdin, out}, Output: out.w, Error: c.Stderr,
+		Stdin: c.Stdin, Output: out, Error: c.Stderr,
 		Argv0: c.Args[0], Args: args, Environ: []string{}, Chars: true,
 		ShellCommand: []string{c.shell(), "-c"},
 	}
 	for _, kv := range c.Environ {
 		name, value, _ := strings.Cut(kv, "=")
 		config.Environ = append(config.Environ, name, value)
+	}
+	if c.StdoutTTY { // what it prints is seen at once, and what it starts has the terminal
+		config.Output = c.Stdout
 	}
 	if config.Vars, err = awkVars(o); err != nil {
 		return c.Usage("%v", err)
@@ -48,6 +52,26 @@ func awk(c *Context) int {
 		status = c.Usage("%v", err)
 	}
 	return out.done(status)
+}
+
+// shared is an output to which what awk has started writes, too.
+type shared struct {
+	mu sync.Mutex
+	*output
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.output.Write(p)
+}
+
+// Flush lets what awk starts write behind what it has printed.
+func (s *shared) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+	return s.err
 }
 
 // awkSource is the program, from the files of -f or else the first operand, and

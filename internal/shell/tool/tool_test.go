@@ -34,8 +34,37 @@ func run(t *testing.T, dir, stdin string, args ...string) result {
 	var stdout, stderr bytes.Buffer
 	c := newContext(t, dir, args...)
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if !OwnProcess(args[0]) {
+		status := lookup(t, args[0]).Run(c)
+		return result{stdout.String(), stderr.String(), status}
+	}
+	in, out, errs := textFile(t, stdin), textFile(t, ""), textFile(t, "") // which its children share with it
+	c.Stdin, c.Stdout, c.Stderr = in, out, errs
 	status := lookup(t, args[0]).Run(c)
-	return result{stdout.String(), stderr.String(), status}
+	return result{textOf(t, out), textOf(t, errs), status}
+}
+
+// textFile is an open file of that text, at its beginning.
+func textFile(t *testing.T, text string) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() }) //nolint:errcheck // its content is known
+	if _, err := f.WriteAt([]byte(text), 0); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func textOf(t *testing.T, f *os.File) string {
+	t.Helper()
+	text, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func newContext(t *testing.T, dir string, args ...string) *Context {
