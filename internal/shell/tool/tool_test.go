@@ -51,7 +51,7 @@ func textFile(t *testing.T, text string) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() }) //nolint:errcheck // its content is known
+	t.Cleanup(func() { f.Close() })
 	if _, err := f.WriteAt([]byte(text), 0); err != nil {
 		t.Fatal(err)
 	}
