@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -160,21 +161,7 @@ func TestBareImageWithOurShell(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitStatus() != 41 || !strings.Contains(string(out), "not found") {
 		t.Errorf("status: %v, %q", err, out)
 	}
-	if s, err = client.NewSession(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
-		t.Fatal(err)
-	}
-	keyboard, err := s.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var screen screenText
-	s.Stdout, s.Stderr = &screen, &screen
-	if err := s.Shell(); err != nil {
-		t.Fatal(err)
-	}
+	s, keyboard, screen := sitDown(t, client)
 	screen.await(t, "no terminal to give")
 	screen.await(t, "$ ") // its prompt
 	fmt.Fprint(keyboard, "ls con*; exit $((40+2))\r")
@@ -203,22 +190,7 @@ func TestLinesWithoutTerminal(t *testing.T) {
 		}
 	}
 	r := launch(t, "/agent", agent.Settings{Service: "bare"}, "chroot", "--userspec=65532:65532", root)
-	s, err := r.dial(t).NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
-		t.Fatal(err)
-	}
-	keyboard, err := s.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var screen screenText
-	s.Stdout, s.Stderr = &screen, &screen
-	if err := s.Shell(); err != nil {
-		t.Fatal(err)
-	}
+	s, keyboard, screen := sitDown(t, r.dial(t))
 	screen.await(t, "no terminal to give (no /dev/ptmx): what you type goes line by line\r\n")
 	screen.await(t, "/ $ ") // it knows that somebody looks
 	fmt.Fprint(keyboard, "echo $TERM-$((6*9))\b\b\b7))\r")
@@ -237,6 +209,28 @@ func TestLinesWithoutTerminal(t *testing.T) {
 	if strings.Contains(screen.String(), "\nnever") {
 		t.Errorf("a line that was taken back ran:\n%q", screen.String())
 	}
+}
+
+// sitDown starts a shell at a terminal.
+func sitDown(t *testing.T, client *ssh.Client) (*ssh.Session, io.Writer, *screenText) {
+	t.Helper()
+	s, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	keyboard, err := s.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	screen := &screenText{}
+	s.Stdout, s.Stderr = screen, screen
+	if err := s.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	return s, keyboard, screen
 }
 
 // A screenText is what a person sees, and can be waited for.
